@@ -1,0 +1,99 @@
+//! Accepting connections, and seeing to it that each reaches the worker of its tenant.
+//!
+//! The accepting worker looks at the first bytes without taking them (`MSG_PEEK`). When they name
+//! a tenant of another worker, the socket is passed on as it came; everything else, a head that
+//! is not complete yet included, is served here and handed on later if need be.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use monoio::net::{TcpListener, TcpStream};
+use nix::sys::socket::{MsgFlags, recv};
+
+use crate::config::limits;
+use crate::control::Handover;
+use crate::sys::fd;
+use crate::worker::connection::{Incoming, serve};
+use crate::worker::core::Core;
+use crate::worker::runtime::within;
+use crate::worker::semaphore::{Permit, Semaphore};
+
+/// Accepts from a listening socket until the worker drains, and then what is still queued there.
+pub async fn accept(core: Rc<Core>, listener: std::net::TcpListener) -> io::Result<()> {
+    // A non-blocking listener would complete accepts with EAGAIN instead of waiting.
+    listener.set_nonblocking(false)?;
+    let rest = listener.try_clone()?;
+    let listener = TcpListener::from_std(listener)?;
+    let places = Semaphore::new(core.http.connections_max);
+    let canceller = monoio::io::Canceller::new();
+    let cancel = canceller.handle();
+    core.cancel_on_drain(canceller);
+    while !core.draining.get() {
+        let place = places.acquire().await;
+        match listener.cancelable_accept(cancel.clone()).await {
+            Ok((stream, _)) => spawn(&core, stream, place),
+            Err(_) if core.draining.get() => break,
+            Err(error) => {
+                tracing::warn!("accept: {error}");
+                monoio::time::sleep(Duration::from_millis(limits::ACCEPT_RETRY_MS)).await;
+            }
+        }
+    }
+    rest.set_nonblocking(true)?;
+    while let Some(place) = places.try_acquire()
+        && let Ok((stream, _)) = rest.accept()
+    {
+        stream.set_nonblocking(false)?;
+        spawn(&core, TcpStream::from_std(stream)?, place);
+    }
+    Ok(())
+}
+
+fn spawn(core: &Rc<Core>, stream: TcpStream, place: Permit) {
+    let core = Rc::clone(core);
+    monoio::spawn(async move {
+        // A response is one write: there is nothing to wait for and gather. A connection that is
+        // gone already fails at its first read.
+        let _ = stream.set_nodelay(true);
+        if let Some(stream) = pass_on(&core, stream).await {
+            let incoming = Incoming {
+                stream,
+                buffered: BytesMut::new(),
+                hops: 0,
+            };
+            serve(core, incoming).await;
+        }
+        drop(place);
+    });
+}
+
+/// Passes a new connection to another worker when its first request belongs there; returns it
+/// otherwise.
+async fn pass_on(core: &Core, stream: TcpStream) -> Option<TcpStream> {
+    if !core.tenants.any_elsewhere() {
+        return Some(stream);
+    }
+    let patience = Duration::from_millis(core.http.head_timeout_ms);
+    // Silence is answered by the connection's own timeout.
+    let _ = within(patience, stream.readable(false)).await;
+    let mut head = [0; limits::PEEK_BYTES_MAX];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let Ok(peeked) = recv(stream.as_raw_fd(), &mut head, flags) else {
+        return Some(stream);
+    };
+    let Some(worker) = core.elsewhere(&head[..peeked]) else {
+        return Some(stream);
+    };
+    let mut frame = Vec::new();
+    let handover = Handover {
+        hops: 1,
+        buffered: &[],
+    };
+    handover.encode(&mut frame);
+    let sent = core.mailboxes[worker].try_send_bytes(&frame, &[fd::borrow(&stream)]);
+    // A full mailbox is tried again, with patience, once the head was read.
+    sent.is_err().then_some(stream)
+}

@@ -1,0 +1,229 @@
+//! The command line: what can be typed, and what each word of it means.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Budget;
+
+/// Where `demo` and `run` listen unless told otherwise.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
+
+/// Serves many tenants' WebAssembly components on one host.
+#[derive(Debug, Parser)]
+#[command(name = "skep", version, long_about = LONG_ABOUT, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const LONG_ABOUT: &str = "\
+Serves many tenants' wasi:http components on one host: a fresh instance for every request, on one
+pinned worker per core, each within its budget of CPU, time and memory.";
+
+const EXAMPLES: &str = "\
+Examples:
+  skep demo                          serve built-in programs, to look around
+  skep run app.wasm                  serve the component you are writing
+  skep check --config skep.toml      find everything wrong with a configuration
+  skep serve --config skep.toml      serve it
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
+
+/// A subcommand.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve built-in programs; needs no files
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+    /// Serve the tenants of a configuration
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ConfigArgs),
+    /// Serve one component, for the person who writes it
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Check a configuration and say everything that is wrong with it
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(ConfigArgs),
+    /// Compile a component ahead of time
+    #[command(after_help = COMPILE_EXAMPLES)]
+    Compile(CompileArgs),
+    /// One worker; started by the supervisor
+    #[command(hide = true)]
+    Worker,
+    /// The broker; started by the supervisor
+    #[command(hide = true)]
+    Broker,
+    /// One compile job; started by the broker
+    #[command(hide = true)]
+    CompileJob,
+}
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  skep demo
+  skep demo --addr 127.0.0.1:9000
+  curl -H 'Host: hello.localhost' http://127.0.0.1:8080/";
+
+/// Arguments of `skep demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_ADDRESS)]
+    pub addr: SocketAddr,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Signals:
+  SIGTERM, SIGINT   finish requests in flight, then exit
+  SIGHUP            read the configuration again without dropping a request
+
+Example:
+  skep serve --config /etc/skep/skep.toml";
+
+const CHECK_EXAMPLES: &str = "\
+Every problem is one line: file, line, key, what is wrong, what would be right.
+
+Example:
+  skep check --config skep.toml && systemctl reload skep";
+
+/// Arguments of `skep serve` and `skep check`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+const RUN_EXAMPLES: &str = "\
+Needs no privileges and no configuration. The component answers for every host; what it prints
+goes to this terminal.
+
+Examples:
+  skep run app.wasm
+  skep run app.wasm --env GREETING=hi --env DEBUG=1
+  skep run app.wasm --addr 127.0.0.1:9000 --cpu-ms 50 --memory-mib 128";
+
+/// Arguments of `skep run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The component
+    #[arg(value_name = "APP.wasm")]
+    pub component: PathBuf,
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_ADDRESS)]
+    pub addr: SocketAddr,
+    /// Environment variable of the component; may be repeated, the last of a name counts
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub env: Vec<(String, String)>,
+    /// CPU time of one request, in milliseconds [default: 30000]
+    #[arg(long, value_name = "N")]
+    pub cpu_ms: Option<u64>,
+    /// Wall time of one request, in milliseconds [default: 600000]
+    #[arg(long, value_name = "N")]
+    pub wall_ms: Option<u64>,
+    /// Memory of one instance, in MiB [default: 512]
+    #[arg(long, value_name = "N")]
+    pub memory_mib: Option<u64>,
+}
+
+impl RunArgs {
+    /// The budgets that were given.
+    pub fn budget(&self) -> Budget {
+        Budget {
+            cpu_ms: self.cpu_ms,
+            wall_ms: self.wall_ms,
+            memory_mib: self.memory_mib,
+        }
+    }
+}
+
+const COMPILE_EXAMPLES: &str = "\
+`serve` and `run` compile by themselves and keep the result; this is for looking at it, or for
+timing the compiler. An artifact fits the profile and the skep version it was made with.
+
+Examples:
+  skep compile app.wasm -o app.cwasm
+  skep compile app.wasm -o app.cwasm --profile density";
+
+/// Arguments of `skep compile`.
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    /// The component
+    #[arg(value_name = "APP.wasm")]
+    pub component: PathBuf,
+    /// Where the artifact goes
+    #[arg(short, long, value_name = "APP.cwasm")]
+    pub output: PathBuf,
+    /// The profile it is for: a built-in name, or the path of a file
+    #[arg(long, value_name = "PROFILE", default_value = "balanced")]
+    pub profile: String,
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines() {
+        let good = [
+            "skep demo",
+            "skep demo --addr [::1]:9000",
+            "skep serve --config a.toml",
+            "skep check -c a.toml",
+            "skep run a.wasm --env A=1 --env B=x=y --cpu-ms 5 --wall-ms 10 --memory-mib 1",
+            "skep compile a.wasm -o a.cwasm --profile density",
+            "skep worker",
+            "skep broker",
+            "skep compile-job",
+        ];
+        let bad = [
+            "skep",
+            "skep serve",
+            "skep demo --addr localhost",
+            "skep run",
+            "skep run a.wasm --env A",
+            "skep run a.wasm --env =1",
+            "skep run a.wasm --cpu-ms -1",
+            "skep compile a.wasm",
+        ];
+        for line in good {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in bad {
+            let error = Cli::try_parse_from(line.split(' ')).map(|_| ());
+            assert_eq!(error.map_err(|e| e.exit_code()), Err(2), "{line}");
+        }
+    }
+
+    #[test]
+    fn variables_split_at_the_first_equals_sign() {
+        let cases = [
+            ("A=1", Ok(("A".to_owned(), "1".to_owned()))),
+            ("A=", Ok(("A".to_owned(), String::new()))),
+            ("A=b=c", Ok(("A".to_owned(), "b=c".to_owned()))),
+            ("A", Err("write NAME=VALUE".to_owned())),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_variable(text), expected);
+        }
+    }
+}

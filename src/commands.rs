@@ -1,0 +1,159 @@
+//! What each subcommand does, in terms of the other modules.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::cli::{CompileArgs, ConfigArgs, DemoArgs, RunArgs};
+use crate::compiler::{JobLimits, compile_in_child};
+use crate::config::{Errors, Host, Profile};
+use crate::sys::channel::Channel;
+use crate::sys::process;
+use crate::{demo as demo_tenants, supervisor, worker as worker_process};
+
+/// How a subcommand ends: well, or with something to say and an exit code.
+pub type Result = std::result::Result<(), Failure>;
+
+/// Why a subcommand failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is wrong; exit code 2.
+    Config(Errors),
+    /// It could not be done; exit code 1.
+    Failed(anyhow::Error),
+}
+
+impl From<Errors> for Failure {
+    fn from(errors: Errors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<supervisor::ServeError> for Failure {
+    fn from(error: supervisor::ServeError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What every process does first.
+pub fn prepare() {
+    // A closed terminal is an error to be handled, not a signal to die of: Rust has seen to it.
+    // Diagnostics are one line each, without colors when nobody looks.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false)
+        .without_time()
+        .init();
+}
+
+/// Says why, and turns it into an exit code.
+pub fn exit_code(result: Result) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(errors)) => {
+            eprintln!("{errors}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(error)) => {
+            eprintln!("skep: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `skep demo`
+pub fn demo(args: &DemoArgs) -> Result {
+    let dir = demo_tenants::unpack()?;
+    let host = Host::for_demo(dir.path(), args.addr)?;
+    supervisor::serve(
+        host,
+        |_| Err("the demo has no configuration to read again".into()),
+        |addresses| {
+            for address in &addresses.http {
+                demo_tenants::print_curl_lines(*address);
+            }
+        },
+    )?;
+    Ok(())
+}
+
+/// `skep serve`
+pub fn serve(args: &ConfigArgs) -> Result {
+    let host = Host::load(&args.config)?;
+    check_fits(&host)?;
+    supervisor::serve(
+        host,
+        |path| Host::load(path).map_err(|errors| errors.to_string()),
+        supervisor::Addresses::print_ready,
+    )?;
+    Ok(())
+}
+
+/// Refuses a profile that this machine's mapping limit cannot carry.
+fn check_fits(host: &Host) -> Result {
+    let fits = host.profile.check_mappings(host.tenants.len());
+    fits.map_err(|line| Failure::Failed(anyhow::Error::msg(line)))
+}
+
+/// `skep run`
+pub fn run(args: &RunArgs) -> Result {
+    let env: BTreeMap<_, _> = args.env.iter().cloned().collect();
+    let host = Host::single(args.component.clone(), args.addr, env, args.budget())?;
+    let name = args.component.display().to_string();
+    worker_process::run_app(host, |address| {
+        eprintln!("skep: serving {name} on http://{address}");
+    })?;
+    Ok(())
+}
+
+/// `skep check`
+pub fn check(args: &ConfigArgs) -> Result {
+    let host = Host::load(&args.config)?;
+    check_fits(&host)?;
+    println!(
+        "{}: ok, {} tenants on {} workers",
+        args.config.display(),
+        host.tenants.len(),
+        host.cores.len()
+    );
+    Ok(())
+}
+
+/// `skep compile`
+pub fn compile(args: &CompileArgs) -> Result {
+    let profile = Profile::find(&args.profile, Path::new("."))?;
+    let component = std::fs::File::open(&args.component)
+        .with_context(|| format!("opening {}", args.component.display()))?;
+    let (flavour, artifact) = compile_in_child(component.as_fd(), &profile, &JobLimits::default())
+        .with_context(|| args.component.display().to_string())?;
+    let mut artifact = std::fs::File::from(artifact);
+    std::io::Seek::rewind(&mut artifact)?;
+    let mut output = std::fs::File::create(&args.output)
+        .with_context(|| format!("creating {}", args.output.display()))?;
+    let bytes = std::io::copy(&mut artifact, &mut output)
+        .with_context(|| format!("writing {}", args.output.display()))?;
+    println!("{}: {flavour:?}, {bytes} bytes", args.output.display());
+    Ok(())
+}
+
+/// `skep worker`
+pub fn worker() -> Result {
+    let control = Channel::from_fd(process::inherited(0)?);
+    Ok(worker_process::main(control)?)
+}

@@ -1,0 +1,197 @@
+//! What is wrong with a configuration: every problem, one line each.
+//!
+//! ```text
+//! skep.toml:14: tenant.hello.limits.cpu_ms: out of range (got 0); 1 to 600000 ms
+//! file      line key                        wrong          value  what would be right
+//! ```
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::limits::CONFIG_ERRORS_MAX;
+
+/// Longest quotation of a value, in characters.
+const QUOTED_MAX: usize = 60;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file as the user named it; empty for command-line flags.
+    pub file: PathBuf,
+    /// The line, from 1, where there is one.
+    pub line: Option<usize>,
+    /// The key's path or the flag; empty when the file as a whole is wrong.
+    pub key: String,
+    /// What is wrong.
+    pub wrong: String,
+    /// The value as written.
+    pub got: Option<String>,
+    /// What would be right.
+    pub right: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.file.as_os_str().is_empty() {
+            write!(f, "{}:", self.file.display())?;
+            if let Some(line) = self.line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.wrong)?;
+        if let Some(got) = &self.got {
+            write!(f, " (got {got})")?;
+        }
+        write!(f, "; {}", self.right)
+    }
+}
+
+/// Everything that is wrong with a configuration, in file order; displayed one problem a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(Vec<Problem>);
+
+impl Errors {
+    /// The problems; never empty.
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+
+    /// One problem of a command-line flag.
+    pub(super) fn flag(
+        key: &str,
+        wrong: impl Into<String>,
+        got: impl fmt::Display,
+        right: impl Into<String>,
+    ) -> Errors {
+        Errors(vec![Problem {
+            file: PathBuf::new(),
+            line: None,
+            key: key.to_owned(),
+            wrong: wrong.into(),
+            got: Some(got.to_string()),
+            right: right.into(),
+        }])
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.0
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().take(CONFIG_ERRORS_MAX).enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        match self.0.len().saturating_sub(CONFIG_ERRORS_MAX) {
+            0 => Ok(()),
+            more => write!(f, "\n{more} more; correct these first"),
+        }
+    }
+}
+
+impl std::error::Error for Errors {}
+
+/// Collects the problems of one file.
+pub(super) struct Report<'a> {
+    file: &'a Path,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    /// An empty report about `file`, which holds `text`.
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Report<'a> {
+        Report {
+            file,
+            text,
+            problems: Vec::new(),
+        }
+    }
+
+    /// A value is wrong; it is quoted as written.
+    pub(super) fn value(
+        &mut self,
+        span: Range<usize>,
+        key: impl Into<String>,
+        wrong: impl Into<String>,
+        right: impl Into<String>,
+    ) {
+        let got = self.text.get(span.clone()).map(quote);
+        self.push(Some(span), key.into(), wrong.into(), got, right.into());
+    }
+
+    /// Something is wrong at a place, with no value to quote.
+    pub(super) fn place(
+        &mut self,
+        span: Option<Range<usize>>,
+        key: impl Into<String>,
+        wrong: impl Into<String>,
+        right: impl Into<String>,
+    ) {
+        self.push(span, key.into(), wrong.into(), None, right.into());
+    }
+
+    fn push(
+        &mut self,
+        span: Option<Range<usize>>,
+        key: String,
+        wrong: String,
+        got: Option<String>,
+        right: String,
+    ) {
+        self.problems.push(Problem {
+            file: self.file.to_owned(),
+            line: span.map(|span| self.line(span.start)),
+            key,
+            wrong,
+            got,
+            right,
+        });
+    }
+
+    /// Takes over the problems of another file.
+    pub(super) fn extend(&mut self, errors: Errors) {
+        self.problems.extend(errors.into_problems());
+    }
+
+    /// The line of a byte offset, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        let before = self.text.as_bytes().get(..offset);
+        let before = before.unwrap_or(self.text.as_bytes());
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// Whether something was already said about this key.
+    pub(super) fn mentions(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| problem.key == key)
+    }
+
+    /// `Ok` when nothing is wrong.
+    pub(super) fn finish<T>(mut self, value: T) -> Result<T, Errors> {
+        if self.problems.is_empty() {
+            return Ok(value);
+        }
+        self.problems
+            .sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        Err(Errors(self.problems))
+    }
+}
+
+/// The first line of a value, shortened.
+fn quote(value: &str) -> String {
+    let first = value.lines().next().unwrap_or_default();
+    if first.len() == value.len() && first.chars().count() <= QUOTED_MAX {
+        return first.to_owned();
+    }
+    let start: String = first.chars().take(QUOTED_MAX).collect();
+    format!("{start}…")
+}

@@ -1,0 +1,140 @@
+//! Every limit of the product, once: name, unit, default, range and the reason for it.
+//!
+//! Configurable ones are [`Limit`] constants, listed in [`TENANT`], [`HTTP`] and [`WORKERS`];
+//! `docs/CONFIG.md` is generated from those lists. Fixed ones are plain constants, listed in
+//! [`FIXED`]. A configured value outside its range is refused, never clamped.
+
+mod fixed;
+
+pub use fixed::*;
+
+/// One configurable limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Its key in the configuration file.
+    pub name: &'static str,
+    /// What it counts: `ms`, `MiB`, `bytes` or a plural noun.
+    pub unit: &'static str,
+    /// Its value when the file does not say.
+    pub default: u64,
+    /// Smallest value accepted.
+    pub min: u64,
+    /// Largest value accepted.
+    pub max: u64,
+    /// Why the default and the range are what they are, in one line.
+    pub reason: &'static str,
+}
+
+impl Limit {
+    /// Whether `value` is within the range, ends included.
+    pub const fn allows(&self, value: u64) -> bool {
+        self.min <= value && value <= self.max
+    }
+}
+
+/// Defines the limits of one section and the table that lists them.
+macro_rules! limits {
+    ($(#[$doc:meta])* $table:ident: $($name:ident $key:literal, $unit:literal, $default:expr, $min:expr, $max:expr, $reason:literal;)*) => {
+        $(
+            #[doc = concat!("`", $key, "`, in ", $unit, ". ", $reason)]
+            pub const $name: Limit = Limit {
+                name: $key,
+                unit: $unit,
+                default: $default,
+                min: $min,
+                max: $max,
+                reason: $reason,
+            };
+        )*
+        $(#[$doc])*
+        pub const $table: &[Limit] = &[$($name),*];
+    };
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+limits! {
+    /// Keys of `[tenant.limits]`, in the order they are documented.
+    TENANT:
+    CPU_MS "cpu_ms", "ms", 50, 1, 10 * MINUTE_MS,
+        "CPU time of one request: a Rust hello takes 0.01 ms, a JavaScript one 2 ms, so 50 is work and not a loop.";
+    WALL_MS "wall_ms", "ms", 10_000, 10, 24 * HOUR_MS,
+        "Time from admission to the last response byte; raise it for large uploads and downloads.";
+    MEMORY_MIB "memory_mib", "MiB", 128, 1, 4096,
+        "Linear memory of one instance; also bounded by the profile's memory_mib_max.";
+    CONCURRENCY "concurrency", "requests", 64, 1, 100_000,
+        "Requests that run at once over all the tenant's workers: memory_mib times this is its worst case.";
+    QUEUE "queue", "requests", 128, 0, 100_000,
+        "Requests that wait for a place; twice the concurrency absorbs a burst without long waits.";
+    QUEUE_MS "queue_ms", "ms", 1_000, 0, MINUTE_MS,
+        "Longest wait for a place: an early 503 is worth more to a client than a late answer.";
+    REQUEST_BODY_BYTES "request_body_bytes", "bytes", GIB, 0, 16 * GIB,
+        "Bodies are streamed in constant memory, so this bounds bandwidth and not memory; 1 GiB lets media uploads pass.";
+    LOG_LINE_BYTES "log_line_bytes", "bytes", 4 * KIB, 64, 16 * KIB,
+        "A longer line is cut; escaped as JSON the longest still fits one log batch.";
+    LOG_BYTES_PER_REQUEST "log_bytes_per_request", "bytes", 64 * KIB, 0, 16 * MIB,
+        "What is over is dropped and counted, so that a loop around a print fills no disk.";
+    HANDLES "handles", "handles", 1_024, 16, 65_536,
+        "Host resources alive at once in one instance; a hello makes about 10; Wasmtime's own default is 100,000.";
+    HOSTCALL_BYTES "hostcall_bytes", "bytes", 8 * MIB, 128 * KIB, 128 * MIB,
+        "Bytes one host call may copy out of the guest; above the largest header block and body chunk.";
+    TABLE_ELEMENTS "table_elements", "elements", 100_000, 0, (POOL_TABLE_ELEMENTS as u64) * (TABLES_PER_COMPONENT as u64),
+        "All tables of one instance; one table has at most 100,000, which large Go and C# programs fit in.";
+}
+
+limits! {
+    /// Numeric keys of `[http]`.
+    HTTP:
+    HEAD_TIMEOUT_MS "head_timeout_ms", "ms", 10_000, 100, 2 * MINUTE_MS,
+        "A request head must be complete this long after its first byte or the accept, else 408: slow heads hold connections.";
+    IDLE_TIMEOUT_MS "idle_timeout_ms", "ms", 60_000, 1_000, HOUR_MS,
+        "A kept-alive connection without a request is closed after this; longer than most clients' own limit.";
+    BODY_TIMEOUT_MS "body_timeout_ms", "ms", 30_000, 100, 10 * MINUTE_MS,
+        "Longest wait for the next bytes of a request body, or for the client to take response bytes.";
+    HEAD_BYTES_MAX "head_bytes_max", "bytes", 32 * KIB, KIB, 64 * KIB,
+        "Request line and header section together, above it 431; servers commonly allow 8 to 64 KiB.";
+    TARGET_BYTES_MAX "target_bytes_max", "bytes", 8 * KIB, 256, 32 * KIB,
+        "Request target, above it 414; RFC 9112 section 3 recommends at least 8,000.";
+    HEADERS_MAX "headers_max", "fields", 100, 8, HEADERS_CAPACITY as u64,
+        "Header fields of a request, above it 431; the parser has a fixed array of 128.";
+    CONNECTIONS_MAX "connections_max", "connections", 16_384, 1, 1_000_000,
+        "Open client connections of one worker; at the limit accepting pauses. Each holds a descriptor and a read buffer.";
+}
+
+limits! {
+    /// Numeric keys of `[workers]`.
+    WORKERS:
+    DRAIN_MS "drain_ms", "ms", 10_000, 0, 10 * MINUTE_MS,
+        "How long a drain waits for requests in flight; as long as the default wall_ms.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_lies_within_its_range() {
+        for limit in TENANT.iter().chain(HTTP).chain(WORKERS) {
+            assert!(limit.allows(limit.default), "{}", limit.name);
+            assert!(!limit.allows(limit.max + 1), "{}", limit.name);
+        }
+    }
+
+    #[test]
+    fn the_longest_log_line_fits_one_batch_when_escaped() {
+        // JSON writes a control character as six bytes.
+        assert!(LOG_LINE_BYTES.max as usize * 6 < LOG_BATCH_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_handover_carries_the_longest_head_and_pipelined_bytes() {
+        // One byte counts the hops.
+        let longest = 1 + HEAD_BYTES_MAX.max as usize + PIPELINED_BYTES_MAX;
+        assert!(longest <= HANDOVER_BYTES_MAX);
+        const { assert!(HANDOVER_BYTES_MAX <= CONTROL_MESSAGE_BYTES_MAX) };
+    }
+}

@@ -1,0 +1,106 @@
+//! Limits that are not configurable, each with its reason.
+
+/// One limit that is not configurable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// The name of its constant, in lower case.
+    pub name: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// What it counts.
+    pub unit: &'static str,
+    /// Why it is what it is, in one line.
+    pub reason: &'static str,
+}
+
+/// Defines the constants and the table that lists them.
+macro_rules! fixed {
+    ($($name:ident: $type:ty = $value:expr, $unit:literal, $reason:literal;)*) => {
+        $(
+            #[doc = concat!("In ", $unit, ". ", $reason)]
+            pub const $name: $type = $value;
+        )*
+        /// Every limit that is not configurable.
+        pub const FIXED: &[Fixed] = &[
+            $(Fixed { name: stringify!($name), value: $value as u64, unit: $unit, reason: $reason },)*
+        ];
+    };
+}
+
+fixed! {
+    // Configuration.
+    CONFIG_FILE_BYTES_MAX: u64 = 16 << 20, "bytes", "A configuration or profile file; 10,000 tenants of 1 KiB each fit.";
+    LISTEN_ADDRESSES_MAX: usize = 16, "addresses", "Listening sockets of a host; each is one descriptor in every worker.";
+    WORKERS_MAX: usize = 120, "workers", "The broker gets two descriptors per worker in one message, which carries 253.";
+    TENANTS_MAX: usize = 10_000, "tenants", "A loaded component takes four mappings in a worker, of 65,530 by default.";
+    TENANT_NAME_BYTES_MAX: usize = 63, "bytes", "A name can be a DNS label (RFC 1035).";
+    HOSTS_PER_TENANT_MAX: usize = 128, "hosts", "A tenant travels to a worker in one control message.";
+    HOST_BYTES_MAX: usize = 253, "bytes", "The longest host name in text form (RFC 1035).";
+    HOST_LABEL_BYTES_MAX: usize = 63, "bytes", "The longest label of a host name (RFC 1035).";
+    ENV_VARIABLES_MAX: usize = 256, "variables", "Environment of one tenant.";
+    ENV_BYTES_MAX: usize = 64 << 10, "bytes", "Names and values of one tenant's environment; it is copied into every instance that asks for it.";
+    PROFILE_EXTENDS_MAX: usize = 4, "files", "Length of a chain of profiles that extend each other; stops cycles.";
+    CONFIG_ERRORS_MAX: usize = 100, "errors", "Errors reported for one configuration.";
+
+    // Components and artifacts.
+    COMPONENT_BYTES_MAX: u64 = 256 << 20, "bytes", "A component's file; a componentize-py one is 18 MB.";
+    ARTIFACT_BYTES_MAX: u64 = 1 << 30, "bytes", "A compiled artifact; about twice its component's size.";
+    ARTIFACT_WAIT_MS: u64 = 5_000, "ms", "How long a request waits for its tenant's artifact, then 503.";
+    ARTIFACT_WAITERS_MAX: usize = 1_024, "requests", "Requests of one worker that wait for artifacts; above it 503.";
+    COMPILE_WALL_MS: u64 = 120_000, "ms", "One compile job; a 12 MB JavaScript component takes 13 s on one core.";
+    COMPILE_MEMORY_MIB: u64 = 4_096, "MiB", "Address space of one compile job; a component that needs more is refused.";
+    COMPILE_JOBS_MAX: usize = 1, "jobs", "Compile jobs at once, so that a new tenant does not starve the workers.";
+
+    // Processes.
+    CONTROL_MESSAGE_BYTES_MAX: usize = 192 << 10, "bytes", "A control message; below the kernel's default send buffer of 212,992.";
+    CONTROL_FDS_MAX: usize = 253, "descriptors", "Descriptors in one message (SCM_MAX_FD in include/net/scm.h).";
+    HANDOVER_BYTES_MAX: usize = 160 << 10, "bytes", "A connection's unserved bytes when it is handed to another worker: the longest head and what is pipelined behind it.";
+    HANDOVER_HOPS_MAX: u8 = 3, "hops", "Hand-overs of a connection between two served requests: routing tables of two workers may differ during a reload.";
+    MAILBOX_BATCH: usize = 32, "messages", "Hand-overs taken from the mailbox in one ring turn.";
+    WORKER_START_MS: u64 = 10_000, "ms", "From a process's start to its Ready; then it is killed and started again.";
+    WORKER_RESTART_MIN_MS: u64 = 50, "ms", "First pause before a dead worker is started again.";
+    WORKER_RESTART_MAX_MS: u64 = 5_000, "ms", "The pause doubles with every death in a row up to this.";
+    WORKER_RESTART_RESET_MS: u64 = 60_000, "ms", "A worker that lived this long starts again without a pause history.";
+    KILL_GRACE_MS: u64 = 1_000, "ms", "After the drain's end, before SIGKILL.";
+
+    // Connections and HTTP/1.1.
+    LISTEN_BACKLOG: u32 = 4_096, "connections", "Queue of a listening socket; the default net.core.somaxconn.";
+    ACCEPT_BATCH: usize = 32, "connections", "Accepted in one ring turn, so that a flood does not starve open connections.";
+    PEEK_BYTES_MAX: usize = 4_096, "bytes", "Peeked to find the host before a connection is handed over; a later host is found after reading.";
+    HEADERS_CAPACITY: usize = 128, "fields", "The head parser's fixed array; headers_max lies within it.";
+    PIPELINED_BYTES_MAX: usize = 64 << 10, "bytes", "Read ahead of the request being served; then reading pauses.";
+    CHUNK_LINE_BYTES_MAX: usize = 512, "bytes", "Chunk size, extension and line end; above it 400. Extensions are read and dropped.";
+    CHUNK_EXTENSION_BYTES_TOTAL_MAX: usize = 16 << 10, "bytes", "Chunk extensions of one body together; above it 400 (CVE-2023-39326).";
+    TRAILER_BYTES_MAX: usize = 8 << 10, "bytes", "Trailer section of a body; above it 431.";
+    TRAILERS_MAX: usize = 32, "fields", "Trailer fields of a body; above it 431.";
+    RESPONSE_HEAD_BYTES_MAX: usize = 64 << 10, "bytes", "Status line and header section of a response; above it 500.";
+    RESPONSE_HEADERS_MAX: usize = 256, "fields", "Header fields of a response; above it 500.";
+    DISCARD_BYTES_MAX: u64 = 64 << 10, "bytes", "Unread request body that is read and dropped to keep a connection; above it the connection closes.";
+    DISCARD_WAIT_MS: u64 = 1_000, "ms", "Longest wait for the next bytes of such a body.";
+    ACCEPT_RETRY_MS: u64 = 10, "ms", "Pause after a failed accept, which mostly means that descriptors ran out.";
+    HANDOVER_TRIES: u32 = 100, "tries", "A full mailbox is tried again every millisecond this often; then 503.";
+    DRAIN_POLL_MS: u64 = 5, "ms", "How often a drain looks whether everything is finished.";
+    LINGER_BYTES_MAX: usize = 256 << 10, "bytes", "Read and dropped meanwhile; above it the socket closes.";
+    LINGER_MS: u64 = 1_000, "ms", "After an error answer, before the socket closes: the client reads the answer first (RFC 9112 section 9.6).";
+    RETRY_AFTER_S: u64 = 1, "s", "The Retry-After of a 503.";
+
+    // Guests.
+    ARRIVALS_PER_TURN: usize = 32, "requests", "New requests admitted between two ring turns.";
+    FIELDS_BYTES: usize = 64 << 10, "bytes", "All header fields of one wasi:http fields resource; twice the default head_bytes_max.";
+    GUEST_BODY_CHUNK_BYTES: usize = 64 << 10, "bytes", "Written by a guest in one piece; two are buffered for each open body.";
+    GUEST_STDIO_CHUNK_BYTES: usize = 4 << 10, "bytes", "Written by a guest to its output in one piece.";
+    RANDOM_BYTES: u64 = 64 << 10, "bytes", "Random bytes of one call.";
+    CORE_INSTANCES_PER_COMPONENT: u32 = 20, "instances", "Core instances of one component; adapter-made ones have 3 or 4.";
+    MEMORIES_PER_COMPONENT: u32 = 4, "memories", "Linear memories of one component.";
+    TABLES_PER_COMPONENT: u32 = 16, "tables", "Tables of one component.";
+    POOL_CORE_INSTANCES_PER_SLOT: u32 = 4, "instances", "Core instances the pool holds per slot; an adapter-made component has 3 or 4.";
+    POOL_TABLES_PER_SLOT: u32 = 2, "tables", "Tables the pool holds per slot: one of the program, one of the adapter.";
+    POOL_TABLES_PER_MODULE: u32 = 4, "tables", "Tables of one core module.";
+    POOL_TABLE_ELEMENTS: usize = 100_000, "elements", "Elements of one table; large Go and C# programs exceed Wasmtime's default of 20,000.";
+    FLAVOURS: u64 = 2, "engines", "Engines of a worker, each with a pool of its own: WASI 0.2 and 0.3.";
+
+    // Logs.
+    LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
+    FAULT_DETAIL_BYTES_MAX: usize = 2 << 10, "bytes", "A trap's message and backtrace in a log line; the rest is cut.";
+    LOG_BATCH_WAIT_MS: u64 = 20, "ms", "Longest time a line waits in a worker for others.";
+}

@@ -1,0 +1,165 @@
+//! The host's configuration: read as TOML ([`raw`]), checked and completed into [`Host`].
+//!
+//! ```text
+//! skep.toml ──serde──► raw::File ──validate──► Host ──► supervisor ──► workers, broker
+//!            (unknown keys refused)   (nothing optional left)
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod component;
+pub mod docs;
+mod errors;
+mod hosts;
+pub mod limits;
+mod machine;
+pub mod profile;
+mod profile_file;
+pub mod raw;
+mod routes;
+mod shape;
+mod single;
+mod tenant;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use errors::{Errors, Problem};
+pub use hosts::HostError;
+pub use machine::Machine;
+pub use profile::Profile;
+pub use routes::Routes;
+pub use single::Budget;
+
+/// A whole host, validated: every path absolute, every default filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// The file this came from; relative paths in it were resolved against its directory.
+    pub source: PathBuf,
+    /// Addresses that serve plaintext HTTP/1.1.
+    pub listen_http: Vec<SocketAddr>,
+    /// The cores that get one pinned worker each, in worker order. Never empty.
+    pub cores: Vec<usize>,
+    /// What every worker is tuned to.
+    pub profile: Profile,
+    /// Where compiled artifacts are kept between runs.
+    pub artifacts_dir: PathBuf,
+    /// Timeouts and size limits of client connections.
+    pub http: Http,
+    /// Which requests get an access log line, and where lines go.
+    pub log: Log,
+    /// How long a drain waits for requests in flight, in milliseconds.
+    pub drain_ms: u64,
+    /// The tenants, in file order; names and hosts are unique.
+    pub tenants: Vec<Tenant>,
+}
+
+/// Limits of client connections; they hold before a tenant is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Http {
+    /// A request head must be complete this long after its first byte (or the accept), else 408.
+    pub head_timeout_ms: u64,
+    /// A kept-alive connection without a request is closed after this.
+    pub idle_timeout_ms: u64,
+    /// The longest wait for the next bytes of a request body, or for the client to take response bytes.
+    pub body_timeout_ms: u64,
+    /// Longest request line and header section together, in bytes; above it 431.
+    pub head_bytes_max: usize,
+    /// Longest request target, in bytes; above it 414.
+    pub target_bytes_max: usize,
+    /// Most header fields in a request; above it 431.
+    pub headers_max: usize,
+    /// Open client connections per worker; at the limit, accepting pauses.
+    pub connections_max: usize,
+}
+
+/// Where log lines go and which requests get one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Log {
+    /// Which requests are logged.
+    pub access: AccessLog,
+    /// The file that JSON lines are appended to; `None` is standard output.
+    pub file: Option<PathBuf>,
+}
+
+/// Which requests get an access log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// Those answered with an `x-skep-reason`.
+    Faults,
+    /// Every one.
+    All,
+}
+
+/// One customer's application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Unique name: lower-case letters, digits and inner hyphens, at most 63 bytes.
+    pub name: String,
+    /// The component's file.
+    pub component: PathBuf,
+    /// The hosts it answers for.
+    pub hosts: Vec<HostPattern>,
+    /// The workers it is pinned to.
+    pub cores: Cores,
+    /// Its environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Its budgets.
+    pub limits: Limits,
+}
+
+/// A host name, or every name one or more labels below one (`*.example.com`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HostPattern {
+    /// Exactly this lower-case name.
+    Exact(String),
+    /// Any name that ends in `.` and this lower-case suffix.
+    Below(String),
+    /// Every host. No configuration file says this: only [`Host::single`] does.
+    Any,
+}
+
+/// Which workers a tenant is pinned to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cores {
+    /// This many, chosen by the supervisor.
+    Count(usize),
+    /// The workers of exactly these cores.
+    List(Vec<usize>),
+}
+
+/// Budgets of one tenant. Defaults and reasons stand in [`limits`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPU time of one request, in milliseconds.
+    pub cpu_ms: u64,
+    /// Wall time of one request, from admission to the last response byte, in milliseconds.
+    pub wall_ms: u64,
+    /// Memory of one instance, summed over its linear memories, in MiB.
+    pub memory_mib: u64,
+    /// Requests that run at once, over all the tenant's workers.
+    pub concurrency: usize,
+    /// Requests that wait for a place, over all the tenant's workers; above it 503.
+    pub queue: usize,
+    /// The longest wait for a place, in milliseconds; then 503.
+    pub queue_ms: u64,
+    /// Longest request body, in bytes; above it 413.
+    pub request_body_bytes: u64,
+    /// Longest line of the tenant's log, in bytes; longer ones are cut.
+    pub log_line_bytes: usize,
+    /// Bytes of log one request may write; what is over is dropped and counted.
+    pub log_bytes_per_request: usize,
+    /// Host resources (bodies, fields, streams, pollables) alive at once in one instance.
+    pub handles: usize,
+    /// Bytes that one host call may copy out of the guest.
+    pub hostcall_bytes: usize,
+    /// Elements of all tables of one instance.
+    pub table_elements: usize,
+}

@@ -1,0 +1,154 @@
+//! The configuration file as it is written: syntax only, every value with its place.
+//!
+//! Unknown keys are refused. Every key is optional here: `validate` says which are missing.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::AccessLog;
+
+/// A key that may be absent, with the place of its value.
+pub type Field<T> = Option<Spanned<T>>;
+
+/// A whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[workers]`
+    pub workers: Workers,
+    /// `[artifacts]`
+    pub artifacts: Artifacts,
+    /// `[http]`
+    pub http: Http,
+    /// `[log]`
+    pub log: Log,
+    /// `[[tenant]]`
+    pub tenant: Vec<Spanned<Tenant>>,
+}
+
+/// `[listen]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Addresses that serve plaintext HTTP/1.1.
+    pub http: Field<Vec<Spanned<String>>>,
+}
+
+/// `[workers]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// One pinned worker for each.
+    pub cores: Field<WorkerCores>,
+    /// A profile's name, or the path of its file.
+    pub profile: Field<String>,
+    /// How long a drain waits, in milliseconds.
+    pub drain_ms: Field<i64>,
+}
+
+/// `cores` of `[workers]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"auto\" or a list of core numbers: [0, 1]"
+)]
+pub enum WorkerCores {
+    /// The word `auto`.
+    Auto(Auto),
+    /// Core numbers.
+    List(Vec<i64>),
+}
+
+/// The word `auto`: every core that this process may run on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// `"auto"`
+    Auto,
+}
+
+/// `[artifacts]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Artifacts {
+    /// Where compiled artifacts are kept.
+    pub dir: Field<String>,
+}
+
+/// `[http]`: see [`limits::HTTP`](super::limits::HTTP).
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Http {
+    pub head_timeout_ms: Field<i64>,
+    pub idle_timeout_ms: Field<i64>,
+    pub body_timeout_ms: Field<i64>,
+    pub head_bytes_max: Field<i64>,
+    pub target_bytes_max: Field<i64>,
+    pub headers_max: Field<i64>,
+    pub connections_max: Field<i64>,
+}
+
+/// `[log]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Which requests get a line.
+    pub access: Option<AccessLog>,
+    /// Where lines are appended to; standard output when absent.
+    pub file: Field<String>,
+}
+
+/// `[[tenant]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenant {
+    /// Its unique name.
+    pub name: Field<String>,
+    /// Its component's file.
+    pub component: Field<String>,
+    /// The hosts it answers for.
+    pub hosts: Field<Vec<Spanned<String>>>,
+    /// How many workers it is pinned to, or the cores of those.
+    pub cores: Field<TenantCores>,
+    /// Its environment.
+    pub env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Its budgets.
+    pub limits: Limits,
+}
+
+/// `cores` of a tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a number of workers or a list of core numbers: [0, 1]"
+)]
+pub enum TenantCores {
+    /// This many workers.
+    Count(i64),
+    /// The workers of these cores.
+    List(Vec<i64>),
+}
+
+/// `[tenant.limits]`: see [`limits::TENANT`](super::limits::TENANT).
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub cpu_ms: Field<i64>,
+    pub wall_ms: Field<i64>,
+    pub memory_mib: Field<i64>,
+    pub concurrency: Field<i64>,
+    pub queue: Field<i64>,
+    pub queue_ms: Field<i64>,
+    pub request_body_bytes: Field<i64>,
+    pub log_line_bytes: Field<i64>,
+    pub log_bytes_per_request: Field<i64>,
+    pub handles: Field<i64>,
+    pub hostcall_bytes: Field<i64>,
+    pub table_elements: Field<i64>,
+}

@@ -1,0 +1,315 @@
+//! Checks of `[[tenant]]` sections.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use toml::Spanned;
+
+use super::limits::{self, Limit};
+use super::validate::{Checker, Seen, ranges};
+use super::{Cores, HostPattern, Limits, Profile, Tenant, component, raw};
+
+/// Checks every tenant, and that names and hosts are used once.
+pub(super) fn check_all(
+    checker: &mut Checker<'_, '_>,
+    raw: &[Spanned<raw::Tenant>],
+    cores: &[usize],
+    profile: &Profile,
+) -> Vec<Tenant> {
+    if let Some(first_over) = raw.get(limits::TENANTS_MAX) {
+        let wrong = format!("{} tenants are too many", raw.len());
+        let right = format!("at most {}", limits::TENANTS_MAX);
+        let report = &mut checker.report;
+        report.place(Some(first_over.span()), "tenant", wrong, right);
+    }
+    let mut names = Seen::new();
+    let mut hosts = Seen::new();
+    let mut tenants = Vec::with_capacity(raw.len());
+    for (index, tenant) in raw.iter().enumerate() {
+        let mut one = One {
+            section: section(index, tenant.get_ref()),
+            place: tenant.span(),
+            checker,
+        };
+        tenants.push(Tenant {
+            name: one.name(tenant.get_ref(), &mut names),
+            component: one.component(tenant.get_ref()),
+            hosts: one.hosts(tenant.get_ref(), &mut hosts),
+            cores: one.cores(tenant.get_ref(), cores),
+            env: one.env(tenant.get_ref()),
+            limits: one.limits(&tenant.get_ref().limits, profile),
+        });
+    }
+    tenants
+}
+
+/// How a tenant is called in messages.
+fn section(index: usize, raw: &raw::Tenant) -> String {
+    match &raw.name {
+        Some(name) if !name.get_ref().is_empty() => format!("tenant.{}", name.get_ref()),
+        _ => format!("tenant[{index}]"),
+    }
+}
+
+/// The checks of one tenant.
+struct One<'c, 'r, 't> {
+    section: String,
+    place: Range<usize>,
+    checker: &'c mut Checker<'r, 't>,
+}
+
+impl One<'_, '_, '_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.section)
+    }
+
+    fn wrong(
+        &mut self,
+        span: Range<usize>,
+        key: &str,
+        wrong: impl Into<String>,
+        right: impl Into<String>,
+    ) {
+        let key = self.key(key);
+        self.checker.report.value(span, key, wrong, right);
+    }
+
+    fn missing(&mut self, key: &str, right: &str) {
+        let key = self.key(key);
+        self.checker.missing(Some(self.place.clone()), &key, right);
+    }
+
+    /// Notes the first use of something; complains about the second.
+    fn once<K: Hash + Eq>(&mut self, seen: &mut Seen<K>, key: &str, what: K, span: Range<usize>) {
+        match seen.entry(what) {
+            Entry::Vacant(entry) => {
+                entry.insert(span.start);
+            }
+            Entry::Occupied(entry) => {
+                let line = self.checker.report.line(*entry.get());
+                let right = "one that no other tenant has";
+                self.wrong(span, key, format!("already used in line {line}"), right);
+            }
+        }
+    }
+
+    fn name(&mut self, raw: &raw::Tenant, names: &mut Seen<String>) -> String {
+        const RIGHT: &str =
+            "1 to 63 lower-case letters, digits and inner hyphens, starting with a letter";
+        let Some(name) = &raw.name else {
+            self.missing("name", RIGHT);
+            return String::new();
+        };
+        if is_name(name.get_ref()) {
+            self.once(names, "name", name.get_ref().clone(), name.span());
+        } else {
+            self.wrong(name.span(), "name", "not a tenant's name", RIGHT);
+        }
+        name.get_ref().clone()
+    }
+
+    fn component(&mut self, raw: &raw::Tenant) -> PathBuf {
+        let Some(name) = &raw.component else {
+            self.missing(
+                "component",
+                "the path of a component, relative to this file",
+            );
+            return PathBuf::new();
+        };
+        let path = self.checker.dir.join(name.get_ref());
+        if let Err((wrong, right)) = component::check(&path) {
+            self.wrong(name.span(), "component", wrong, right);
+        }
+        path
+    }
+
+    fn hosts(&mut self, raw: &raw::Tenant, seen: &mut Seen<HostPattern>) -> Vec<HostPattern> {
+        const RIGHT: &str = "at least one host: [\"shop.example\", \"*.shop.example\"]";
+        let Some(list) = &raw.hosts else {
+            self.missing("hosts", RIGHT);
+            return Vec::new();
+        };
+        if list.get_ref().is_empty() && !self.checker.report.mentions(&self.key("hosts")) {
+            self.wrong(list.span(), "hosts", "empty", RIGHT);
+        }
+        if list.get_ref().len() > limits::HOSTS_PER_TENANT_MAX {
+            let right = format!("at most {}", limits::HOSTS_PER_TENANT_MAX);
+            self.wrong(list.span(), "hosts", "too many hosts", right);
+        }
+        let mut hosts = Vec::with_capacity(list.get_ref().len());
+        for text in list.get_ref() {
+            match HostPattern::parse(text.get_ref()) {
+                Ok(host) => {
+                    self.once(seen, "hosts", host.clone(), text.span());
+                    hosts.push(host);
+                }
+                Err(error) => self.wrong(text.span(), "hosts", error.wrong, error.right),
+            }
+        }
+        hosts
+    }
+
+    fn cores(&mut self, raw: &raw::Tenant, workers: &[usize]) -> Cores {
+        let Some(cores) = &raw.cores else {
+            return Cores::Count(1);
+        };
+        let span = cores.span();
+        // Without valid workers there is nothing to compare with.
+        let known = !workers.is_empty();
+        match cores.get_ref() {
+            raw::TenantCores::Count(count) => match usize::try_from(*count) {
+                Ok(count) if count >= 1 && (count <= workers.len() || !known) => {
+                    Cores::Count(count)
+                }
+                _ => {
+                    let wrong = "not a number of workers of this host";
+                    let right = format!("1 to {}, the number of workers.cores", workers.len());
+                    self.wrong(span, "cores", wrong, right);
+                    Cores::Count(1)
+                }
+            },
+            raw::TenantCores::List(numbers) => self.core_list(span, numbers, workers),
+        }
+    }
+
+    fn core_list(&mut self, span: Range<usize>, numbers: &[i64], workers: &[usize]) -> Cores {
+        let mut cores = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let core = usize::try_from(*number).ok();
+            match core.filter(|core| workers.contains(core) || workers.is_empty()) {
+                Some(core) if cores.contains(&core) => {
+                    let wrong = format!("core {core} is listed twice");
+                    self.wrong(span.clone(), "cores", wrong, "each core once");
+                }
+                Some(core) => cores.push(core),
+                None => {
+                    let wrong = format!("core {number} has no worker");
+                    let right = format!("some of workers.cores: {}", ranges(workers));
+                    self.wrong(span.clone(), "cores", wrong, right);
+                }
+            }
+        }
+        if numbers.is_empty() {
+            self.wrong(span, "cores", "empty", "a number, or at least one core");
+        }
+        Cores::List(cores)
+    }
+
+    fn env(&mut self, raw: &raw::Tenant) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        for (key, value) in &raw.env {
+            let name = format!("env.{}", key.get_ref());
+            if !is_variable(key.get_ref()) {
+                self.wrong(key.span(), &name, "not a variable's name", VARIABLE_RIGHT);
+            }
+            if !is_variable_value(value.get_ref()) {
+                self.wrong(value.span(), &name, VALUE_WRONG, VALUE_RIGHT);
+            }
+            env.insert(key.get_ref().clone(), value.get_ref().clone());
+        }
+        if let Some((first, _)) = raw.env.first_key_value()
+            && let Err((wrong, right)) = check_env_size(&env)
+        {
+            let key = self.key("env");
+            let report = &mut self.checker.report;
+            report.place(Some(first.span()), key, wrong, right);
+        }
+        env
+    }
+
+    fn limits(&mut self, raw: &raw::Limits, profile: &Profile) -> Limits {
+        let section = self.key("limits");
+        let mut number =
+            |value, limit: &Limit| -> u64 { self.checker.limit(&section, value, limit) };
+        let limits = Limits {
+            cpu_ms: number(&raw.cpu_ms, &limits::CPU_MS),
+            wall_ms: number(&raw.wall_ms, &limits::WALL_MS),
+            memory_mib: number(&raw.memory_mib, &limits::MEMORY_MIB),
+            concurrency: number(&raw.concurrency, &limits::CONCURRENCY) as usize,
+            queue: number(&raw.queue, &limits::QUEUE) as usize,
+            queue_ms: number(&raw.queue_ms, &limits::QUEUE_MS),
+            request_body_bytes: number(&raw.request_body_bytes, &limits::REQUEST_BODY_BYTES),
+            log_line_bytes: number(&raw.log_line_bytes, &limits::LOG_LINE_BYTES) as usize,
+            log_bytes_per_request: number(
+                &raw.log_bytes_per_request,
+                &limits::LOG_BYTES_PER_REQUEST,
+            ) as usize,
+            handles: number(&raw.handles, &limits::HANDLES) as usize,
+            hostcall_bytes: number(&raw.hostcall_bytes, &limits::HOSTCALL_BYTES) as usize,
+            table_elements: number(&raw.table_elements, &limits::TABLE_ELEMENTS) as usize,
+        };
+        if limits.memory_mib > profile.memory_mib_max {
+            let wrong = format!(
+                "above the profile's memory_mib_max of {}",
+                profile.memory_mib_max
+            );
+            let right = "less, or a profile with more";
+            // The default can be above a small profile's maximum, too: the tenant is then named.
+            let span = raw.memory_mib.as_ref().map(Spanned::span);
+            let key = self.key("limits.memory_mib");
+            let report = &mut self.checker.report;
+            match span {
+                Some(span) => report.value(span, key, wrong, right),
+                None => report.place(Some(self.place.clone()), key, wrong, right),
+            }
+        }
+        if limits.cpu_ms > limits.wall_ms {
+            let (name, field) = match (&raw.cpu_ms, &raw.wall_ms) {
+                (Some(cpu), _) => ("limits.cpu_ms", Some(cpu.span())),
+                (None, wall) => ("limits.wall_ms", wall.as_ref().map(Spanned::span)),
+            };
+            if let Some(span) = field {
+                let wrong = format!(
+                    "cpu_ms {} exceeds wall_ms {}",
+                    limits.cpu_ms, limits.wall_ms
+                );
+                self.wrong(span, name, wrong, "cpu_ms at most wall_ms");
+            }
+        }
+        limits
+    }
+}
+
+/// Lower-case letters, digits and inner hyphens, a letter first, at most 63 bytes.
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.len() <= limits::TENANT_NAME_BYTES_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(allowed)
+        && !name.ends_with('-')
+}
+
+pub(super) const VARIABLE_RIGHT: &str = "letters, digits and `_`, not starting with a digit";
+pub(super) const VALUE_WRONG: &str = "a control character";
+pub(super) const VALUE_RIGHT: &str = "text; of control characters only tab and newline";
+
+/// Whether this can name an environment variable (POSIX.1 base definitions, section 8.1).
+pub(super) fn is_variable(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
+    !name.is_empty() && !starts_with_digit && name.bytes().all(allowed)
+}
+
+/// Whether this can be an environment variable's value. Other control characters would take six
+/// bytes each in a control message.
+pub(super) fn is_variable_value(value: &str) -> bool {
+    let allowed = |byte: u8| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\n' | b'\r');
+    value.bytes().all(allowed)
+}
+
+/// Checks how many variables there are and how long they are together.
+pub(super) fn check_env_size(env: &BTreeMap<String, String>) -> Result<(), (String, String)> {
+    if env.len() > limits::ENV_VARIABLES_MAX {
+        let right = format!("at most {}", limits::ENV_VARIABLES_MAX);
+        return Err((format!("{} variables are too many", env.len()), right));
+    }
+    let bytes: usize = env.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > limits::ENV_BYTES_MAX {
+        let right = format!("at most {} bytes", limits::ENV_BYTES_MAX);
+        return Err((format!("names and values have {bytes} bytes"), right));
+    }
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! Turns a configuration file into a [`Host`], or into everything that is wrong with it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::errors::{Errors, Report};
+use super::limits::{self, Limit};
+use super::machine::{Machine, default_artifacts_dir};
+use super::profile_file::read_text;
+use super::tenant;
+use super::{AccessLog, Host, Http, Log, Profile, raw, shape};
+
+impl Host {
+    /// Reads and checks a configuration file for this machine.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first, each with its line.
+    pub fn load(path: &Path) -> Result<Host, Errors> {
+        Host::load_for(path, &Machine::here())
+    }
+
+    /// Reads and checks a configuration file for the given machine.
+    ///
+    /// # Errors
+    /// As [`Host::load`].
+    pub fn load_for(path: &Path, machine: &Machine) -> Result<Host, Errors> {
+        let text = read_text(path)?;
+        let mut report = Report::new(path, &text);
+        let Some(file) = shape::read::<raw::File>(&mut report, &text) else {
+            report.finish(())?;
+            return Err(Errors::flag("", "cannot be read", path.display(), "TOML"));
+        };
+        let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let dir = source.parent().unwrap_or(Path::new("/")).to_owned();
+        let host = Checker {
+            report: &mut report,
+            dir: &dir,
+        }
+        .host(&file, source.clone(), machine);
+        report.finish(host)
+    }
+}
+
+/// What the checks of all sections share.
+pub(super) struct Checker<'r, 't> {
+    pub(super) report: &'r mut Report<'t>,
+    /// Relative paths are resolved against it.
+    pub(super) dir: &'r Path,
+}
+
+impl Checker<'_, '_> {
+    fn host(&mut self, file: &raw::File, source: PathBuf, machine: &Machine) -> Host {
+        let cores = self.cores(&file.workers, machine);
+        let profile = self.profile(&file.workers);
+        let tenants = tenant::check_all(self, &file.tenant, &cores, &profile);
+        let artifacts_dir = match &file.artifacts.dir {
+            Some(dir) => self.dir.join(dir.get_ref()),
+            None => default_artifacts_dir(),
+        };
+        Host {
+            source,
+            listen_http: self.listen(&file.listen),
+            cores,
+            profile,
+            artifacts_dir,
+            http: self.http(&file.http),
+            log: self.log(&file.log),
+            drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
+            tenants,
+        }
+    }
+
+    fn listen(&mut self, raw: &raw::Listen) -> Vec<SocketAddr> {
+        const KEY: &str = "listen.http";
+        const RIGHT: &str = "an address and port: [\"127.0.0.1:8080\"] or [\"[::]:80\"]";
+        let Some(list) = &raw.http else {
+            self.missing(None, KEY, RIGHT);
+            return Vec::new();
+        };
+        if list.get_ref().is_empty() && !self.report.mentions(KEY) {
+            self.report.value(list.span(), KEY, "empty", RIGHT);
+        }
+        if list.get_ref().len() > limits::LISTEN_ADDRESSES_MAX {
+            let right = format!("at most {}", limits::LISTEN_ADDRESSES_MAX);
+            let report = &mut self.report;
+            report.value(list.span(), KEY, "too many addresses", right);
+        }
+        let mut addresses = Vec::new();
+        for text in list.get_ref() {
+            match text.get_ref().parse::<SocketAddr>() {
+                Err(_) => self.report.value(text.span(), KEY, "not an address", RIGHT),
+                // Port 0 asks the kernel for a free one: it can be asked for twice.
+                Ok(address) if address.port() != 0 && addresses.contains(&address) => {
+                    self.report
+                        .value(text.span(), KEY, "listed twice", "each address once");
+                }
+                Ok(address) => addresses.push(address),
+            }
+        }
+        addresses
+    }
+
+    fn cores(&mut self, raw: &raw::Workers, machine: &Machine) -> Vec<usize> {
+        const KEY: &str = "workers.cores";
+        let most = format!("a list of at most {} cores", limits::WORKERS_MAX);
+        let Some(spanned) = &raw.cores else {
+            return machine.allowed.clone();
+        };
+        let numbers = match spanned.get_ref() {
+            raw::WorkerCores::List(numbers) => numbers,
+            raw::WorkerCores::Auto(_) => {
+                if machine.allowed.len() > limits::WORKERS_MAX {
+                    let wrong = format!("{} cores are too many", machine.allowed.len());
+                    self.report.value(spanned.span(), KEY, wrong, most);
+                }
+                return machine.allowed.clone();
+            }
+        };
+        let mut cores = Vec::new();
+        for number in numbers {
+            let span = spanned.span();
+            match usize::try_from(*number) {
+                Ok(core) if cores.contains(&core) => {
+                    let wrong = format!("core {core} is listed twice");
+                    self.report.value(span, KEY, wrong, "each core once");
+                }
+                Ok(core) if machine.online.contains(&core) => cores.push(core),
+                _ => {
+                    let wrong = format!("core {number} is not online here");
+                    let right = format!("some of {}", ranges(&machine.online));
+                    self.report.value(span, KEY, wrong, right);
+                }
+            }
+        }
+        if numbers.is_empty() {
+            let right = "\"auto\" or at least one core";
+            self.report.value(spanned.span(), KEY, "empty", right);
+        }
+        if cores.len() > limits::WORKERS_MAX {
+            self.report
+                .value(spanned.span(), KEY, "too many cores", most);
+        }
+        cores
+    }
+
+    fn profile(&mut self, raw: &raw::Workers) -> Profile {
+        const KEY: &str = "workers.profile";
+        let name = raw.profile.as_ref().map(Spanned::get_ref);
+        let found = Profile::find(name.map_or("balanced", String::as_str), self.dir);
+        let errors = match (found, &raw.profile) {
+            (Ok(profile), _) => return profile,
+            (Err(_), Some(name)) if Profile::is_unknown_name(name.get_ref()) => {
+                let right = Profile::names_in_words();
+                self.report
+                    .value(name.span(), KEY, "no such profile", right);
+                None
+            }
+            (Err(errors), _) => Some(errors),
+        };
+        if let Some(errors) = errors {
+            self.report.extend(errors);
+        }
+        Profile::lenient()
+    }
+
+    fn http(&mut self, raw: &raw::Http) -> Http {
+        let mut number = |value, limit: &Limit| self.limit("http", value, limit);
+        let http = Http {
+            head_timeout_ms: number(&raw.head_timeout_ms, &limits::HEAD_TIMEOUT_MS),
+            idle_timeout_ms: number(&raw.idle_timeout_ms, &limits::IDLE_TIMEOUT_MS),
+            body_timeout_ms: number(&raw.body_timeout_ms, &limits::BODY_TIMEOUT_MS),
+            head_bytes_max: number(&raw.head_bytes_max, &limits::HEAD_BYTES_MAX) as usize,
+            target_bytes_max: number(&raw.target_bytes_max, &limits::TARGET_BYTES_MAX) as usize,
+            headers_max: number(&raw.headers_max, &limits::HEADERS_MAX) as usize,
+            connections_max: number(&raw.connections_max, &limits::CONNECTIONS_MAX) as usize,
+        };
+        if http.target_bytes_max > http.head_bytes_max {
+            let (name, value) = match (&raw.target_bytes_max, &raw.head_bytes_max) {
+                (Some(target), _) => ("http.target_bytes_max", Some(target.span())),
+                (None, head) => ("http.head_bytes_max", head.as_ref().map(Spanned::span)),
+            };
+            let right = "target_bytes_max at most head_bytes_max";
+            if let Some(span) = value {
+                let wrong = "a target is part of the head and cannot be longer";
+                self.report.value(span, name, wrong, right);
+            }
+        }
+        http
+    }
+
+    fn log(&mut self, raw: &raw::Log) -> Log {
+        const KEY: &str = "log.file";
+        let file = raw.file.as_ref().map(|name| self.dir.join(name.get_ref()));
+        if let (Some(path), Some(name)) = (&file, &raw.file) {
+            let report = &mut self.report;
+            if path.is_dir() {
+                report.value(name.span(), KEY, "a directory", "the path of a file");
+            } else if !path.parent().is_some_and(Path::is_dir) {
+                let right = "a file in a directory that exists";
+                report.value(name.span(), KEY, "its directory does not exist", right);
+            }
+        }
+        Log {
+            access: raw.access.unwrap_or(AccessLog::Faults),
+            file,
+        }
+    }
+
+    /// A number within its limit's range, or its default.
+    pub(super) fn limit(&mut self, section: &str, raw: &raw::Field<i64>, limit: &Limit) -> u64 {
+        let Some(value) = raw else {
+            return limit.default;
+        };
+        match u64::try_from(*value.get_ref()) {
+            Ok(number) if limit.allows(number) => number,
+            _ => {
+                let key = format!("{section}.{}", limit.name);
+                let right = format!("{} to {} {}", limit.min, limit.max, limit.unit);
+                self.report.value(value.span(), key, "out of range", right);
+                limit.default
+            }
+        }
+    }
+
+    /// Says that a key is missing, unless it is there and wrong in its shape.
+    pub(super) fn missing(
+        &mut self,
+        near: Option<std::ops::Range<usize>>,
+        key: &str,
+        right: impl Into<String>,
+    ) {
+        if !self.report.mentions(key) {
+            self.report.place(near, key, "missing", right);
+        }
+    }
+}
+
+impl Profile {
+    /// Allows the largest memories and is otherwise nothing: tenants are checked against it after
+    /// the profile was refused, so that no error follows from another.
+    fn lenient() -> Profile {
+        Profile {
+            slots: 2,
+            running_max: 1,
+            memory_mib_max: limits::MEMORY_MIB.max,
+            memory_reservation_mib: limits::MEMORY_MIB.max,
+            memory_guard_kib: 0,
+            memory_keep_resident_kib: 0,
+            table_keep_resident_kib: 0,
+            pagemap_scan: false,
+            warm_slots: 0,
+            decommit_batch: 1,
+            wasm_stack_kib: 0,
+            async_stack_kib: 0,
+            slice_us: 1,
+            tick_us: 1,
+            ring_entries: 1,
+            read_buffer_bytes: 1,
+            body_chunk_bytes: 1,
+        }
+    }
+}
+
+/// Writes ascending core numbers as the kernel does: `0-3, 8`.
+pub(super) fn ranges(cores: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for core in cores {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *core => *last = *core,
+            _ => runs.push((*core, *core)),
+        }
+    }
+    let texts: Vec<_> = runs
+        .iter()
+        .map(|(first, last)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        })
+        .collect();
+    texts.join(", ")
+}
+
+/// Where a name was first used.
+pub(super) type Seen<K> = HashMap<K, usize>;

@@ -1,0 +1,191 @@
+//! What the processes of one host say to each other.
+//!
+//! Each message is one JSON datagram on a `SOCK_SEQPACKET` pair ([`Channel`](crate::sys::channel)),
+//! with file descriptors beside it where the table says so.
+//!
+//! ```text
+//! supervisor ──ToWorker──► worker ──FromWorker──► supervisor
+//! supervisor ──ToBroker──► broker ──FromBroker──► supervisor
+//! broker ──ArtifactMessage──► worker ──log lines──► broker
+//! worker ──Handover──► another worker's mailbox
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{AccessLog, Http, Profile, Tenant};
+
+/// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Who the worker is. File descriptors: its mailbox's receiving end, its broker channel, its
+    /// end of the log channel, then the sending end of every worker's mailbox in worker order.
+    Start(Box<Start>),
+    /// Adds the tenant, or replaces the one of that name, at the next `Commit`.
+    Tenant(Box<Placed>),
+    /// Removes the tenant of that name at the next `Commit`.
+    Remove {
+        /// The tenant's name.
+        name: String,
+    },
+    /// Makes the tenants said so far the routing table, at once.
+    Commit,
+    /// A listening socket to accept from; its descriptor comes with it.
+    Listener,
+    /// The broker was restarted. File descriptors: the worker's new broker channel and its end of
+    /// the new log channel; the old ones have ended. Until this comes, their end is no reason to
+    /// exit.
+    Broker,
+    /// Stop accepting, finish what is in flight, exit 0 after this many milliseconds at most.
+    Drain {
+        /// How long requests in flight may take, in milliseconds.
+        drain_ms: u64,
+    },
+}
+
+/// Who a worker is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// Its place among the workers, from 0.
+    pub index: usize,
+    /// The core it pins itself to; `None` leaves it where the kernel puts it.
+    pub core: Option<usize>,
+    /// What it is tuned to.
+    pub profile: Profile,
+    /// Limits of client connections.
+    pub http: Http,
+    /// Which requests get an access log line.
+    pub access_log: AccessLog,
+}
+
+/// A tenant and the workers it is pinned to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Indices of its workers; never empty.
+    pub workers: Vec<usize>,
+    /// Counts the versions of this tenant's component; an artifact names the one it is for.
+    pub generation: u64,
+}
+
+/// Worker to supervisor.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The worker has its engine and its ring: it can take tenants.
+    Ready,
+    /// The routing table of the last `Commit` is in force.
+    Committed,
+    /// Everything in flight is finished; the worker is about to exit.
+    Drained,
+}
+
+/// Supervisor to broker.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToBroker {
+    /// What to serve. First of all; then each worker, then tenants.
+    Start {
+        /// Where artifacts are kept.
+        artifacts_dir: std::path::PathBuf,
+        /// The file that log lines are appended to; `None` is standard output.
+        log_file: Option<std::path::PathBuf>,
+        /// What workers are tuned to; part of an artifact's identity.
+        profile: Box<Profile>,
+    },
+    /// Prepare this tenant's artifact and give it to its workers.
+    Tenant(Box<Placed>),
+    /// The tenant is gone.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// A worker was started, for the first time or again: give it its artifacts. File descriptors:
+    /// the channel to it and the receiving end of its log channel, instead of those it had.
+    Worker {
+        /// Which worker.
+        index: usize,
+    },
+    /// Open the log file again: it may have been rotated.
+    ReopenLog,
+    /// Write out what is buffered and exit 0.
+    Stop,
+}
+
+/// Broker to supervisor.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromBroker {
+    /// The broker can take tenants.
+    Ready,
+    /// The tenant's artifact was given to its workers, or could not be made.
+    Prepared {
+        /// The tenant's name.
+        tenant: String,
+        /// Why there is none, in one line.
+        error: Option<String>,
+    },
+}
+
+/// Broker to worker.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum ArtifactMessage {
+    /// The tenant's artifact, verified; its read-only descriptor comes with it.
+    Ready {
+        /// The tenant's name.
+        tenant: String,
+        /// The generation it was made for.
+        generation: u64,
+        /// Which engine flavour loads it.
+        flavour: Flavour,
+        /// Names its content: equal digests are equal artifacts.
+        digest: String,
+    },
+    /// The component could not be compiled.
+    Rejected {
+        /// The tenant's name.
+        tenant: String,
+        /// The generation that was refused.
+        generation: u64,
+        /// Why, in one line.
+        reason: String,
+    },
+}
+
+/// Which of a worker's engines runs a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flavour {
+    /// `wasi:http/incoming-handler@0.2`: an engine without the component-model-async machinery.
+    P2,
+    /// `wasi:http/handler@0.3`.
+    P3,
+}
+
+/// Worker to worker: a connection whose next request belongs to the receiver. The connected
+/// socket comes with it.
+///
+/// ```text
+/// hops (1 byte) │ bytes read from the connection and not yet served
+/// ```
+#[derive(Debug, PartialEq)]
+pub struct Handover<'a> {
+    /// How often this connection was handed on since its last request was served.
+    pub hops: u8,
+    /// Bytes already read.
+    pub buffered: &'a [u8],
+}
+
+impl<'a> Handover<'a> {
+    /// Appends the frame to `dst`.
+    pub fn encode(&self, dst: &mut Vec<u8>) {
+        dst.push(self.hops);
+        dst.extend_from_slice(self.buffered);
+    }
+
+    /// Reads a frame; `None` when it is empty.
+    pub fn decode(frame: &'a [u8]) -> Option<Handover<'a>> {
+        let (&hops, buffered) = frame.split_first()?;
+        Some(Handover { hops, buffered })
+    }
+}
+
+// Worker to broker, on the log channel: raw datagrams of newline-terminated JSON objects, one
+// batch each. Sending never blocks: a full channel drops the batch and counts its lines.

@@ -1,0 +1,34 @@
+//! Mapping an artifact into this process: the one place that trusts machine code from a file.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use thiserror::Error;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::engine::settings::one_line;
+
+/// Why an artifact cannot be served.
+#[derive(Debug, Error)]
+pub enum ArtifactError {
+    /// Wasmtime refused it: made by another version or with other settings.
+    #[error("artifact does not load: {0}")]
+    Refused(String),
+    /// It imports something that skep does not provide, or has the wrong export.
+    #[error("component cannot be linked: {0}")]
+    Unlinkable(String),
+}
+
+/// Maps the artifact behind `fd`, read-only and shared with other workers through the page cache.
+///
+/// The descriptor comes from the broker, which has verified the artifact's keyed digest on this
+/// very descriptor before it let go of it.
+pub(super) fn map(engine: &Engine, fd: BorrowedFd<'_>) -> Result<Component, ArtifactError> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // SAFETY: the bytes were produced by skep's own compiler process and authenticated by the
+    // broker (a keyed BLAKE3 digest, checked on this open file); the artifact directory is
+    // writable by skep's own user alone, so they do not change while mapped.
+    #[allow(unsafe_code)]
+    let component = unsafe { Component::deserialize_file(engine, path) };
+    component.map_err(|e| ArtifactError::Refused(one_line(e)))
+}

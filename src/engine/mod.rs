@@ -1,0 +1,21 @@
+//! Wasmtime as skep uses it: settings per flavour, pools, artifacts, budgets.
+//!
+//! ```text
+//! component ─inspect─► flavour ─compile (compiler process)─► artifact
+//! artifact ─map─► Component ─pre-instantiate─► Program ─instantiate, call, drop─► one request
+//! ```
+//!
+//! One flavour is one [`wasmtime::Engine`] with a pool of its own, made when the first tenant
+//! needs it. A worker's engines have no compiler: they only load artifacts.
+
+mod artifact;
+pub mod inspect;
+mod limiter;
+pub mod meter;
+mod pool;
+pub mod settings;
+
+pub use artifact::ArtifactError;
+pub use limiter::Allowance;
+pub use meter::Meter;
+pub use pool::{Engines, Program, Proxy};

@@ -1,0 +1,115 @@
+//! A worker's engines, one per flavour, and the programs loaded into them.
+
+use std::cell::OnceCell;
+use std::os::fd::BorrowedFd;
+
+use wasmtime::component::Linker;
+use wasmtime::{Engine, EngineWeak};
+use wasmtime_wasi_http::{p2, p3};
+
+use super::artifact::{self, ArtifactError};
+use super::settings::{self, one_line};
+use crate::config::Profile;
+use crate::control::Flavour;
+use crate::guest::{State, link_p2, link_p3};
+
+/// One flavour's engine with its pool and linker.
+struct Loaded {
+    engine: Engine,
+    linker: Linker<State>,
+}
+
+/// The engines of one worker. Each is made when the first program of its flavour is loaded,
+/// because a pool reserves its address space at once.
+pub struct Engines {
+    profile: Profile,
+    can_swap: bool,
+    p2: OnceCell<Loaded>,
+    p3: OnceCell<Loaded>,
+    made: Box<dyn Fn(EngineWeak)>,
+}
+
+/// A tenant's component, ready to be instantiated.
+pub struct Program {
+    pub(crate) engine: Engine,
+    pub(crate) proxy: Proxy,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Program")
+    }
+}
+
+/// The handler a program exports.
+pub enum Proxy {
+    /// `wasi:http/incoming-handler@0.2`.
+    P2(p2::bindings::ProxyPre<State>),
+    /// `wasi:http/handler@0.3`.
+    P3(p3::bindings::ServicePre<State>),
+}
+
+impl Engines {
+    /// Engines for this profile; `made` is told of each one when it is made, so that its epoch
+    /// gets ticked. `can_swap`: see [`settings::worker`].
+    pub fn new(profile: Profile, can_swap: bool, made: impl Fn(EngineWeak) + 'static) -> Self {
+        Self {
+            profile,
+            can_swap,
+            p2: OnceCell::new(),
+            p3: OnceCell::new(),
+            made: Box::new(made),
+        }
+    }
+
+    /// Maps an artifact and links it.
+    ///
+    /// # Errors
+    /// When this engine cannot load it or a component's import is not provided.
+    pub fn load(&self, flavour: Flavour, fd: BorrowedFd<'_>) -> Result<Program, ArtifactError> {
+        let loaded = self.loaded(flavour)?;
+        let component = artifact::map(&loaded.engine, fd)?;
+        let unlinkable = |e| ArtifactError::Unlinkable(one_line(e));
+        let pre = loaded
+            .linker
+            .instantiate_pre(&component)
+            .map_err(unlinkable)?;
+        let proxy = match flavour {
+            Flavour::P2 => Proxy::P2(p2::bindings::ProxyPre::new(pre).map_err(unlinkable)?),
+            Flavour::P3 => Proxy::P3(p3::bindings::ServicePre::new(pre).map_err(unlinkable)?),
+        };
+        Ok(Program {
+            engine: loaded.engine.clone(),
+            proxy,
+        })
+    }
+
+    /// Makes the engine of a flavour now, so that the first tenant does not wait for it.
+    ///
+    /// # Errors
+    /// When the pool cannot be reserved: the profile asks for more than the machine has.
+    pub fn warm(&self, flavour: Flavour) -> Result<(), ArtifactError> {
+        self.loaded(flavour).map(|_| ())
+    }
+
+    fn loaded(&self, flavour: Flavour) -> Result<&Loaded, ArtifactError> {
+        let cell = match flavour {
+            Flavour::P2 => &self.p2,
+            Flavour::P3 => &self.p3,
+        };
+        if let Some(loaded) = cell.get() {
+            return Ok(loaded);
+        }
+        let refused = |e| ArtifactError::Refused(one_line(e));
+        let config = settings::worker(flavour, &self.profile, self.can_swap);
+        let engine = Engine::new(&config).map_err(refused)?;
+        let mut linker = Linker::new(&engine);
+        match flavour {
+            Flavour::P2 => link_p2(&mut linker),
+            Flavour::P3 => link_p3(&mut linker),
+        }
+        .map_err(refused)?;
+        (self.made)(engine.weak());
+        Ok(cell.get_or_init(|| Loaded { engine, linker }))
+    }
+}

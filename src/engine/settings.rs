@@ -1,0 +1,110 @@
+//! How each engine flavour is configured, for the compiler and for the workers alike.
+//!
+//! What compiled code depends on ([`codegen`]) is set in one place for both: an artifact loads
+//! only into an engine with the same values. What only the serving side has, the pool, is in
+//! [`worker`].
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
+
+use crate::config::Profile;
+use crate::config::limits;
+use crate::control::Flavour;
+use crate::engine::inspect::{self, InspectError};
+
+/// The settings that compiled code depends on.
+fn codegen(flavour: Flavour, profile: &Profile) -> Config {
+    let concurrent = flavour == Flavour::P3;
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .memory_reservation(profile.memory_reservation_mib << 20)
+        .memory_guard_size(profile.memory_guard_kib << 10)
+        // Pooled memories never move; with a constant bound, dense layouts check cheaply.
+        .memory_may_move(false)
+        // A sparse data segment above this size would be copied at every instantiation.
+        .memory_guaranteed_dense_image_size(profile.memory_mib_max << 20)
+        .max_wasm_stack(profile.wasm_stack_kib << 10)
+        .async_stack_size(profile.async_stack_kib << 10)
+        // Backtraces use frame pointers; registering unwind tables takes a process-wide lock.
+        .native_unwind_info(false)
+        .wasm_memory64(false)
+        // The async machinery costs several microseconds a call: only WASI 0.3 pays for it.
+        .wasm_component_model_async(concurrent)
+        .concurrency_support(concurrent);
+    config
+}
+
+/// The settings of a worker's engine: no compiler, pooled instances.
+///
+/// `can_swap` says that pages of this process may be swapped out, which rules `PAGEMAP_SCAN`
+/// out: in Wasmtime 48 a page that was dirtied and then swapped out is not reset
+/// (<https://github.com/bytecodealliance/wasmtime/pull/14357>).
+pub fn worker(flavour: Flavour, profile: &Profile, can_swap: bool) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    let slots = profile.slots;
+    pool.total_memories(slots)
+        .total_tables(slots * limits::POOL_TABLES_PER_SLOT)
+        .total_stacks(slots)
+        .total_core_instances(slots * limits::POOL_CORE_INSTANCES_PER_SLOT)
+        .total_component_instances(slots)
+        .max_memory_size((profile.memory_mib_max << 20) as usize)
+        .table_elements(limits::POOL_TABLE_ELEMENTS)
+        .max_tables_per_module(limits::POOL_TABLES_PER_MODULE)
+        .max_core_instances_per_component(limits::CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(limits::MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(limits::TABLES_PER_COMPONENT)
+        .max_unused_warm_slots(profile.warm_slots)
+        .linear_memory_keep_resident((profile.memory_keep_resident_kib << 10) as usize)
+        .table_keep_resident((profile.table_keep_resident_kib << 10) as usize)
+        .decommit_batch_size(profile.decommit_batch)
+        .pagemap_scan(if profile.pagemap_scan && !can_swap {
+            Enabled::Auto
+        } else {
+            Enabled::No
+        });
+    let mut config = codegen(flavour, profile);
+    config
+        .enable_compiler(false)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// The settings of the compiler process: no pool, Cranelift at full optimization.
+fn compiler(flavour: Flavour, profile: &Profile) -> Config {
+    let mut config = codegen(flavour, profile);
+    config.cranelift_opt_level(OptLevel::Speed);
+    config
+}
+
+/// Names everything an artifact depends on beside the component: Wasmtime, target, settings.
+///
+/// # Errors
+/// When the settings make no engine on this machine, in one line.
+pub fn compatibility(profile: &Profile) -> Result<String, String> {
+    let mut hasher = DefaultHasher::new();
+    for flavour in [Flavour::P2, Flavour::P3] {
+        let engine = Engine::new(&compiler(flavour, profile)).map_err(one_line)?;
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+    }
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+/// Compiles a component into the artifact of its flavour.
+///
+/// # Errors
+/// Why the component cannot be served, in one line: it is the tenant's fault.
+pub fn compile_component(bytes: &[u8], profile: &Profile) -> Result<(Flavour, Vec<u8>), String> {
+    let flavour = inspect::flavour(bytes).map_err(|e: InspectError| e.to_string())?;
+    let engine = Engine::new(&compiler(flavour, profile)).map_err(one_line)?;
+    let artifact = engine.precompile_component(bytes).map_err(one_line)?;
+    Ok((flavour, artifact))
+}
+
+/// An error and its causes on one line.
+pub fn one_line(error: wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}

@@ -1,0 +1,176 @@
+//! One request, one instance: made, called, dropped.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use http_body_util::BodyExt;
+use wasmtime::component::ResourceTableError;
+use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::handler::{Prepared, Proxy as WasiProxy};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
+
+use super::{Grants, LineSink, State};
+use crate::engine::meter::Verdict;
+use crate::engine::settings::one_line;
+use crate::engine::{Meter, Program, Proxy};
+use crate::fault::Reason;
+use crate::scheduler;
+
+/// What a guest answers with.
+pub type Response = http::Response<WasiBody>;
+
+/// Takes the guest's answer: a response, or the error code it gave instead of one.
+pub type Responder = oneshot::Sender<Result<Response, wasmtime::Error>>;
+
+/// Why a guest did not finish, and what to tell the tenant.
+#[derive(Debug)]
+pub struct Failure {
+    /// The reason, as it is answered and logged.
+    pub reason: Reason,
+    /// For the tenant's log: the trap, the backtrace, the refused call; one line.
+    pub detail: String,
+}
+
+/// Everything one call needs.
+pub struct Invocation<B> {
+    /// What all of the tenant's requests have in common.
+    pub grants: std::sync::Arc<Grants>,
+    /// The CPU account.
+    pub meter: Rc<Meter>,
+    /// Where the guest's output goes.
+    pub sink: Rc<dyn LineSink>,
+    /// The request.
+    pub request: http::Request<B>,
+    /// Where the response goes.
+    pub respond: Responder,
+}
+
+/// Runs a request in an instance of its own, until the guest has nothing more to do.
+///
+/// # Errors
+/// When the guest trapped, broke a limit or its contract; see [`Failure`].
+pub async fn invoke<B>(program: &Program, call: Invocation<B>) -> Result<(), Failure>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<wasmtime_wasi_http::Error>,
+{
+    let state = State::new(
+        std::sync::Arc::clone(&call.grants),
+        Rc::clone(&call.meter),
+        call.sink,
+    );
+    let mut store = Store::new(&program.engine, state);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(on_tick);
+    store.limiter(|state| &mut state.allowance);
+    store.set_hostcall_fuel(call.grants.hostcall_bytes);
+    store.set_max_component_handles(call.grants.handles);
+    let result = match &program.proxy {
+        Proxy::P2(pre) => handle_p2(&mut store, pre, call.request, call.respond).await,
+        Proxy::P3(pre) => {
+            if let Some(table) = store.concurrent_resource_table() {
+                table.set_max_capacity(call.grants.handles);
+            }
+            handle_p3(&mut store, pre, call.request, call.respond).await
+        }
+    };
+    result.map_err(|error| failure(error, store.data()))
+}
+
+async fn handle_p2<B>(
+    store: &mut Store<State>,
+    pre: &wasmtime_wasi_http::p2::bindings::ProxyPre<State>,
+    request: http::Request<B>,
+    respond: Responder,
+) -> wasmtime::Result<()>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<wasmtime_wasi_http::Error>,
+{
+    let request = store
+        .data_mut()
+        .http()
+        .new_incoming_request(Scheme::Http, request)?;
+    let out = store
+        .data_mut()
+        .http()
+        .new_response_outparam_from_callback(move |response| {
+            // Nobody is waiting any more when the client is gone or the time is up.
+            let _ = respond.send(response.map_err(Into::into));
+        })?;
+    let proxy = pre.instantiate_async(&mut *store).await?;
+    proxy
+        .wasi_http_incoming_handler()
+        .call_handle(&mut *store, request, out)
+        .await
+}
+
+async fn handle_p3<B>(
+    store: &mut Store<State>,
+    pre: &wasmtime_wasi_http::p3::bindings::ServicePre<State>,
+    request: http::Request<B>,
+    respond: Responder,
+) -> wasmtime::Result<()>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<wasmtime_wasi_http::Error>,
+{
+    let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+    let proxy = WasiProxy::P3(pre.instantiate_async(&mut *store).await?);
+    store
+        .run_concurrent(async |accessor| {
+            let prepared = accessor.with(|mut store| {
+                Prepared::new(
+                    store.as_context_mut(),
+                    &proxy,
+                    request,
+                    State::http,
+                    respond,
+                )
+            })?;
+            prepared.run(accessor, std::future::pending()).await?;
+            // The response's body, and whatever else the guest still does, belongs to the request.
+            std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await?
+}
+
+/// What happens to a guest that is still computing when the epoch advances.
+fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    Ok(match store.data().meter.on_tick() {
+        Verdict::Continue => UpdateDeadline::Continue(1),
+        Verdict::Yield => UpdateDeadline::YieldCustom(1, Box::pin(scheduler::preempt())),
+        Verdict::Exhausted => UpdateDeadline::Interrupt,
+    })
+}
+
+/// Whose fault an error is. The state knows better than the error: a guest that is refused memory
+/// aborts, and the abort is a trap like any other.
+fn failure(error: wasmtime::Error, state: &State) -> Failure {
+    let reason = if state.meter.exhausted() {
+        Reason::CpuExhausted
+    } else if state.allowance.memory_denied() {
+        Reason::MemoryExhausted
+    } else if error.downcast_ref::<I32Exit>().is_some() {
+        Reason::Exited
+    } else if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        Reason::NoSlot
+    } else if state.allowance.table_denied()
+        || matches!(
+            error.downcast_ref::<ResourceTableError>(),
+            Some(ResourceTableError::Full)
+        )
+    {
+        Reason::ResourceExhausted
+    } else {
+        Reason::Trapped
+    };
+    Failure {
+        reason,
+        detail: one_line(error),
+    }
+}

@@ -1,0 +1,123 @@
+//! What a guest sees of the host: stock WASI and `wasi:http`, with the pieces replaced that need
+//! a tokio runtime.
+//!
+//! | interface | implementation |
+//! |---|---|
+//! | `wasi:http/types` | stock |
+//! | `wasi:http/outgoing-handler`, `client` | [`egress`]: `HTTP-request-denied` |
+//! | `wasi:clocks/monotonic-clock` | [`clocks`]: waits on the worker's timers |
+//! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
+//! | `wasi:random`, `wall-clock`, `environment`, `exit`, … | stock |
+//! | `wasi:filesystem`, `wasi:sockets` | stock, with nothing opened and every address denied |
+
+mod clocks;
+mod egress;
+mod invoke;
+mod linker;
+mod stdio;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use send_wrapper::SendWrapper;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::config::limits;
+use crate::engine::{Allowance, Meter};
+
+pub use invoke::{Failure, Invocation, Responder, Response, invoke};
+pub use linker::{link_p2, link_p3};
+pub use stdio::{LineSink, Stream};
+
+/// What every request of one tenant has in common.
+#[derive(Debug)]
+pub struct Grants {
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Bytes of linear memory of one instance.
+    pub memory_bytes: usize,
+    /// Elements of all tables of one instance.
+    pub table_elements: usize,
+    /// Host resources alive at once in one instance.
+    pub handles: usize,
+    /// Bytes that one host call may copy out of the guest.
+    pub hostcall_bytes: usize,
+    /// Longest log line, in bytes.
+    pub log_line_bytes: usize,
+    /// Bytes of log that one request may write.
+    pub log_bytes_per_request: usize,
+}
+
+/// The data of one request's store.
+pub struct State {
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    hooks: egress::Hooks,
+    allowance: Allowance,
+    meter: SendWrapper<Rc<Meter>>,
+    grants: Arc<Grants>,
+    output: stdio::Output,
+    /// Made when the guest first asks for something of it: most requests never do, and seeding
+    /// its random generators costs more than the whole of a small request's host calls.
+    wasi: Option<Box<WasiCtx>>,
+}
+
+impl State {
+    /// The state of a new request.
+    pub fn new(grants: Arc<Grants>, meter: Rc<Meter>, sink: Rc<dyn LineSink>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(grants.handles);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits::FIELDS_BYTES);
+        Self {
+            table,
+            http,
+            hooks: egress::Hooks,
+            allowance: Allowance::new(grants.memory_bytes, grants.table_elements),
+            meter: SendWrapper::new(meter),
+            output: stdio::Output::new(sink, grants.log_line_bytes, grants.log_bytes_per_request),
+            grants,
+            wasi: None,
+        }
+    }
+
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let mut builder = WasiCtx::builder();
+            builder
+                .stdout(self.output.stream(Stream::Stdout))
+                .stderr(self.output.stream(Stream::Stderr))
+                .max_random_size(limits::RANDOM_BYTES)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false);
+            for (name, value) in &self.grants.env {
+                builder.env(name, value);
+            }
+            Box::new(builder.build())
+        });
+        WasiCtxView {
+            ctx,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
+    }
+}

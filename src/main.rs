@@ -1,0 +1,25 @@
+//! The `skep` command: one arm per subcommand.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use skep::cli::{Cli, Command};
+use skep::commands;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    commands::prepare();
+    let result = match Cli::parse().command {
+        Command::Demo(args) => commands::demo(&args),
+        Command::Serve(args) => commands::serve(&args),
+        Command::Run(args) => commands::run(&args),
+        Command::Check(args) => commands::check(&args),
+        Command::Compile(args) => commands::compile(&args),
+        Command::Worker => commands::worker(),
+        Command::Broker => return skep::broker::run(),
+        Command::CompileJob => return skep::compiler::job::run(),
+    };
+    commands::exit_code(result)
+}

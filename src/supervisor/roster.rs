@@ -1,0 +1,238 @@
+//! The tenants that are served: where each is placed, and which version of its component.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::config::{Cores, Tenant};
+use crate::control::Placed;
+use crate::supervisor::placement::Placement;
+
+/// What tells one version of a component's file from another without reading it: device, inode,
+/// size, time of the last change in seconds and nanoseconds. `None` when there is no such file.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+/// One difference between what is served and what a new configuration says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    /// A new tenant.
+    Add(Placed),
+    /// A tenant with another component, limits, hosts or workers.
+    Replace(Placed),
+    /// A tenant that is gone.
+    Remove(String),
+}
+
+/// A tenant, placed, and the version of its component.
+#[derive(Debug)]
+struct Entry {
+    placed: Placed,
+    stamp: Stamp,
+}
+
+/// All tenants, in file order.
+#[derive(Debug)]
+pub(super) struct Roster {
+    placement: Placement,
+    entries: Vec<Entry>,
+    /// The newest generation of any tenant; one that is removed and added again gets a new one.
+    generation: u64,
+}
+
+impl Roster {
+    /// No tenants yet, on workers of these cores.
+    pub(super) fn new(cores: &[usize]) -> Roster {
+        Roster {
+            placement: Placement::new(cores),
+            entries: Vec::new(),
+            generation: 0,
+        }
+    }
+
+    /// Every tenant, in file order.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = &Placed> {
+        self.entries.iter().map(|entry| &entry.placed)
+    }
+
+    /// How many tenants there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Serves exactly `tenants` from now on, and says what that changes.
+    ///
+    /// Those who leave make room first. Then come those who stay, so that newcomers see true loads,
+    /// and of the newcomers those who have no choice.
+    pub(super) fn apply(&mut self, tenants: &[Tenant]) -> Vec<Change> {
+        let mut old: HashMap<String, Entry> = std::mem::take(&mut self.entries)
+            .into_iter()
+            .map(|entry| (entry.placed.tenant.name.clone(), entry))
+            .collect();
+        let names: HashSet<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        let mut gone: Vec<_> = old
+            .extract_if(|name, _| !names.contains(name.as_str()))
+            .collect();
+        gone.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        let mut changes = Vec::new();
+        for (name, entry) in gone {
+            self.placement.remove(&entry.placed.workers);
+            changes.push(Change::Remove(name));
+        }
+        let mut order: Vec<(usize, &Tenant)> = tenants.iter().enumerate().collect();
+        order.sort_by_key(|(_, tenant)| {
+            (
+                !old.contains_key(&tenant.name),
+                !matches!(tenant.cores, Cores::List(_)),
+            )
+        });
+        let mut entries = Vec::with_capacity(tenants.len());
+        for (index, tenant) in order {
+            let before = old.remove(&tenant.name);
+            let entry = self.entry(tenant, before.as_ref());
+            match before {
+                None => changes.push(Change::Add(entry.placed.clone())),
+                Some(before) if before.placed != entry.placed => {
+                    changes.push(Change::Replace(entry.placed.clone()));
+                }
+                Some(_) => {}
+            }
+            entries.push((index, entry));
+        }
+        entries.sort_unstable_by_key(|(index, _)| *index);
+        self.entries = entries.into_iter().map(|(_, entry)| entry).collect();
+        changes
+    }
+
+    /// Places a tenant that was `before`, and finds out whether its component is another one.
+    fn entry(&mut self, tenant: &Tenant, before: Option<&Entry>) -> Entry {
+        let stamp = stamp(&tenant.component);
+        let current = before.map_or(&[][..], |before| &before.placed.workers);
+        let workers = self.placement.place(&tenant.name, &tenant.cores, current);
+        let generation = match before {
+            Some(before)
+                if before.stamp == stamp && before.placed.tenant.component == tenant.component =>
+            {
+                before.placed.generation
+            }
+            _ => {
+                self.generation += 1;
+                self.generation
+            }
+        };
+        Entry {
+            placed: Placed {
+                tenant: tenant.clone(),
+                workers,
+                generation,
+            },
+            stamp,
+        }
+    }
+}
+
+fn stamp(component: &Path) -> Stamp {
+    let meta = fs::metadata(component).ok()?;
+    Some((
+        meta.dev(),
+        meta.ino(),
+        meta.size(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HostPattern, Limits};
+
+    fn tenant(name: &str, component: &Path, cores: Cores) -> Tenant {
+        Tenant {
+            name: name.into(),
+            component: component.into(),
+            hosts: vec![HostPattern::Exact(format!("{name}.test"))],
+            cores,
+            env: Default::default(),
+            limits: Limits {
+                cpu_ms: 50,
+                wall_ms: 1000,
+                memory_mib: 1,
+                concurrency: 1,
+                queue: 1,
+                queue_ms: 1,
+                request_body_bytes: 1,
+                log_line_bytes: 1,
+                log_bytes_per_request: 1,
+                handles: 1,
+                hostcall_bytes: 1,
+                table_elements: 1,
+            },
+        }
+    }
+
+    /// The changes as words: `+name`, `~name@generation`, `-name`.
+    fn words(changes: &[Change]) -> Vec<String> {
+        changes
+            .iter()
+            .map(|change| match change {
+                Change::Add(placed) => format!("+{}", placed.tenant.name),
+                Change::Replace(placed) => {
+                    format!("~{}@{}", placed.tenant.name, placed.generation)
+                }
+                Change::Remove(name) => format!("-{name}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn only_differences_are_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+        fs::write(&one, "1").unwrap();
+        fs::write(&two, "2").unwrap();
+        let mut roster = Roster::new(&[0, 1]);
+        let a = tenant("a", &one, Cores::Count(1));
+        let b = tenant("b", &two, Cores::Count(2));
+        let c = tenant("c", &two, Cores::List(vec![1]));
+        let both = [a.clone(), b.clone()];
+        assert_eq!(words(&roster.apply(&both)), ["+a", "+b"]);
+        assert_eq!(words(&roster.apply(&both)), [""; 0]);
+        let limits = Tenant {
+            limits: Limits {
+                cpu_ms: 7,
+                ..a.limits.clone()
+            },
+            ..a.clone()
+        };
+        assert_eq!(words(&roster.apply(&[b.clone(), limits.clone()])), ["~a@1"]);
+        assert_eq!(
+            roster.tenants().next().unwrap().tenant.name,
+            "b",
+            "file order"
+        );
+        fs::write(&one, "1, again").unwrap();
+        assert_eq!(
+            words(&roster.apply(&[limits, b.clone(), c.clone()])),
+            ["~a@3", "+c"]
+        );
+        assert_eq!(words(&roster.apply(&[c])), ["-a", "-b"]);
+        assert_eq!(words(&roster.apply(&[a])), ["-c", "+a"]);
+        assert_eq!(roster.tenants().next().unwrap().generation, 5);
+    }
+
+    #[test]
+    fn those_without_a_choice_are_placed_first() {
+        let mut roster = Roster::new(&[0, 1]);
+        let file = Path::new("/nonexistent");
+        roster.apply(&[
+            tenant("free", file, Cores::Count(1)),
+            tenant("bound", file, Cores::List(vec![0])),
+        ]);
+        let workers: Vec<_> = roster
+            .tenants()
+            .map(|placed| placed.workers.clone())
+            .collect();
+        assert_eq!(workers, [[1], [0]]);
+    }
+}

@@ -1,0 +1,15 @@
+//! The only home of `unsafe` and of raw system calls.
+
+pub mod affinity;
+pub mod async_channel;
+pub mod channel;
+pub mod clock;
+pub mod fd;
+pub mod listen;
+pub mod process;
+pub mod report;
+pub mod signal;
+pub mod swap;
+
+pub use async_channel::AsyncChannel;
+pub use channel::Channel;

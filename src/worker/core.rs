@@ -1,0 +1,169 @@
+//! What all connections of one worker share.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use monoio::io::Canceller;
+use nix::sys::socket::{Shutdown, shutdown};
+use rustc_hash::FxHashMap;
+
+use crate::config::{Http, Profile, limits};
+use crate::engine::Engines;
+use crate::engine::meter::Metered;
+use crate::guest::Failure;
+use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
+use crate::sys::channel::Channel;
+use crate::worker::connection::Idle;
+use crate::worker::exchange::finish_detached;
+use crate::worker::log::Log;
+use crate::worker::outbound::Asked;
+use crate::worker::semaphore::Semaphore;
+use crate::worker::table::Tenants;
+use crate::worker::tenant::Tenant;
+
+/// One worker's state, shared by its tasks.
+pub struct Core {
+    /// This worker's place among the workers.
+    pub index: usize,
+    /// What the worker is tuned to.
+    pub profile: Profile,
+    /// Limits of client connections.
+    pub http: Http,
+    /// Its engines.
+    pub engines: Engines,
+    /// Its tenants.
+    pub tenants: Tenants,
+    /// Guests that may run at once.
+    pub slots: Rc<Semaphore>,
+    /// Where lines go.
+    pub log: Log,
+    /// Every worker's mailbox, in worker order; empty when there is only this one.
+    pub mailboxes: Vec<Channel>,
+    /// How long a request waits for a first compile.
+    pub compile_wait: Duration,
+    /// Set when the worker accepts no more requests.
+    pub draining: Cell<bool>,
+    /// Open connections, for the drain to find the idle ones.
+    pub connections: RefCell<FxHashMap<u64, Rc<Idle>>>,
+    /// Guests that run on after their response.
+    pub detached: Cell<usize>,
+    date: RefCell<DateCache>,
+    accepting: RefCell<Vec<Canceller>>,
+}
+
+impl Core {
+    /// A worker's state before it has tenants.
+    pub fn new(
+        index: usize,
+        profile: Profile,
+        http: Http,
+        engines: Engines,
+        log: Log,
+        mailboxes: Vec<Channel>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            slots: Semaphore::new(profile.running_max),
+            tenants: Tenants::new(index),
+            compile_wait: Duration::from_millis(limits::ARTIFACT_WAIT_MS),
+            profile,
+            http,
+            engines,
+            log,
+            mailboxes,
+            draining: Cell::new(false),
+            connections: RefCell::default(),
+            detached: Cell::new(0),
+            date: RefCell::new(DateCache::new(SystemTime::now())),
+            accepting: RefCell::default(),
+        })
+    }
+
+    /// The limits that request heads are parsed with, before a tenant is known.
+    pub fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            head_bytes_max: self.http.head_bytes_max,
+            target_bytes_max: self.http.target_bytes_max,
+            headers_max: self.http.headers_max,
+            body_bytes_max: u64::MAX,
+        }
+    }
+
+    /// The worker that the request at the start of `buf` belongs to, when it is not this one.
+    /// `None` also while the host is not known yet, or never will be.
+    pub fn elsewhere(&self, buf: &[u8]) -> Option<usize> {
+        if !self.tenants.any_elsewhere() {
+            return None;
+        }
+        let Ok(Peek::Host(host)) = peek_host(buf, &self.head_limits()) else {
+            return None;
+        };
+        let tenant = self.tenants.lookup(host.as_ref())?;
+        (!tenant.here).then_some(tenant.elsewhere)
+    }
+
+    /// How to answer a request.
+    pub fn asked(&self, head: &RequestHead) -> Asked {
+        Asked {
+            method: head.method.clone(),
+            version: head.version,
+            keep_alive: head.keep_alive && !self.draining.get(),
+            date: self.date(),
+            gather_bytes: self.profile.body_chunk_bytes,
+            timeout: Duration::from_millis(self.http.body_timeout_ms),
+        }
+    }
+
+    /// The current date, as HTTP writes it.
+    pub fn date(&self) -> [u8; 29] {
+        *self.date.borrow_mut().at(SystemTime::now())
+    }
+
+    /// Lets a guest run on after its response was sent, until it is done or out of time.
+    pub fn detach<F>(self: &Rc<Self>, tenant: &Rc<Tenant>, guest: Metered<F>, deadline: Instant)
+    where
+        F: Future<Output = Result<(), Failure>> + 'static,
+    {
+        self.detached.set(self.detached.get() + 1);
+        let (core, tenant) = (Rc::clone(self), Rc::clone(tenant));
+        monoio::spawn(async move {
+            if let Some(failure) = finish_detached(guest, deadline).await {
+                core.log
+                    .tenant_fault(tenant.name(), Some(failure.reason), &failure.detail);
+            }
+            core.detached.set(core.detached.get() - 1);
+        });
+    }
+
+    /// Has `accept` stopped by the drain.
+    pub fn cancel_on_drain(&self, accept: Canceller) {
+        self.accepting.borrow_mut().push(accept);
+    }
+
+    /// Stops accepting connections and requests.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for accept in self.accepting.take() {
+            accept.cancel();
+        }
+        self.close_idle();
+    }
+
+    /// Ends the waiting of connections that wait for a request: they see the end of the stream,
+    /// unless the request has arrived meanwhile.
+    pub fn close_idle(&self) {
+        for connection in self.connections.borrow().values() {
+            if connection.idle.get() {
+                // A connection that is gone already has nothing to be told.
+                let _ = shutdown(connection.fd, Shutdown::Read);
+            }
+        }
+    }
+
+    /// Whether nothing is in flight.
+    pub fn quiet(&self) -> bool {
+        self.connections.borrow().is_empty() && self.detached.get() == 0
+    }
+}

@@ -1,0 +1,318 @@
+//! One request and its answer: the guest, the body on its way in and the response on its way out,
+//! driven together by the connection's task.
+//!
+//! ```text
+//!            ┌──────── guest (metered) ────────┐
+//! client ──► pump                            answer ──► client
+//!            └─ all three polled in this order ─┘
+//! ```
+//!
+//! The guest is polled first, so a guest that needs no I/O has finished before its answer is
+//! looked at, and the whole response goes out in one write.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use wasmtime_wasi_http::Error;
+
+use crate::engine::meter::Metered;
+use crate::engine::{Meter, Program};
+use crate::fault::Reason;
+use crate::guest::{Failure, Invocation, Response, invoke};
+use crate::http::{self as codec, BodyDecoder, BodyLength, RequestHead};
+use crate::scheduler;
+use crate::worker::core::Core;
+use crate::worker::inbound::{Inbound, RequestBody, pump};
+use crate::worker::outbound::{self, Asked, Sent};
+use crate::worker::stream::{Reader, Writer};
+use crate::worker::tenant::{Admitted, Tenant};
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was sent, if the client got a head at all.
+    pub sent: Option<Sent>,
+    /// What went wrong, as it was answered or would have been.
+    pub reason: Option<Reason>,
+    /// CPU time of the guest, in nanoseconds.
+    pub cpu_ns: u64,
+}
+
+/// What the three parts tell each other.
+#[derive(Default)]
+struct Progress {
+    /// The guest has nothing more to do.
+    guest_done: Cell<bool>,
+    /// Why the request cannot go on.
+    stop: Cell<Option<Reason>>,
+    /// For the tenant's log.
+    detail: RefCell<Option<String>>,
+}
+
+impl Progress {
+    fn stop(&self, reason: Reason) {
+        if self.stop.get().is_none() {
+            self.stop.set(Some(reason));
+        }
+    }
+}
+
+/// Serves one request of `tenant`, whose body `decoder` reads.
+pub async fn exchange(
+    core: &Rc<Core>,
+    tenant: &Rc<Tenant>,
+    head: RequestHead,
+    decoder: &mut BodyDecoder,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> Outcome {
+    let asked = core.asked(&head);
+    let started = Instant::now();
+    let admitted = match tenant.admit(&core.slots).await {
+        Ok(admitted) => admitted,
+        Err(reason) => return refuse(writer, &asked, reason).await,
+    };
+    let wait = core.compile_wait.min(tenant.wall());
+    let program = match tenant.program(&core.engines, wait).await {
+        Ok(program) => program,
+        Err(reason) => return refuse(writer, &asked, reason).await,
+    };
+    scheduler::arrive().await;
+
+    let meter = Rc::new(Meter::new(tenant.cpu_budget_ns));
+    let inbound = Rc::new(Inbound::default());
+    let expect_continue = head.expect_continue;
+    let (respond, response) = oneshot::channel();
+    let call = Invocation {
+        grants: std::sync::Arc::clone(&tenant.grants),
+        meter: Rc::clone(&meter),
+        sink: core.log.sink(tenant.name()),
+        request: guest_request(head, &inbound),
+        respond,
+    };
+    let progress = Progress::default();
+    let mut guest = Some(Metered::new(
+        Rc::clone(&meter),
+        run(program, call, admitted),
+    ));
+    let mut pump = pin!(pump(reader, decoder, &inbound, asked.timeout));
+    let mut pumping = true;
+    let mut wall = None;
+    let mut answer = pin!(answer(
+        writer,
+        &asked,
+        response,
+        &inbound,
+        expect_continue,
+        &progress
+    ));
+    let (sent, reason) = poll_fn(|cx| {
+        poll_guest(&mut guest, &progress, cx);
+        if pumping && let Poll::Ready(result) = pump.as_mut().poll(cx) {
+            pumping = false;
+            if let Err(reason) = result {
+                progress.stop(reason);
+            }
+        }
+        if let Poll::Ready(result) = answer.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        let deadline = wall.get_or_insert_with(|| {
+            Box::pin(monoio::time::sleep_until((started + tenant.wall()).into()))
+        });
+        if deadline.as_mut().poll(cx).is_ready() {
+            progress.stop(Reason::WallExhausted);
+            guest = None;
+            return answer.as_mut().poll(cx);
+        }
+        Poll::Pending
+    })
+    .await;
+
+    if let Some(detail) = progress.detail.take() {
+        core.log.tenant_fault(tenant.name(), reason, &detail);
+    }
+    if let Some(guest) = guest
+        && sent.is_some_and(|sent| sent.broken.is_none())
+    {
+        inbound.fail(Error::ConnectionTerminated);
+        core.detach(tenant, guest, started + tenant.wall());
+    }
+    Outcome {
+        sent,
+        reason,
+        cpu_ns: meter.used_ns(),
+    }
+}
+
+/// The guest's whole life; it holds its place until it is gone.
+async fn run(
+    program: Rc<Program>,
+    call: Invocation<RequestBody>,
+    admitted: Admitted,
+) -> Result<(), Failure> {
+    let result = invoke(&program, call).await;
+    drop(admitted);
+    result
+}
+
+fn poll_guest<F>(guest: &mut Option<Metered<F>>, progress: &Progress, cx: &mut Context<'_>)
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let Some(running) = guest else { return };
+    if let Poll::Ready(result) = Pin::new(running).poll(cx) {
+        *guest = None;
+        progress.guest_done.set(true);
+        if let Err(failure) = result {
+            progress.stop(failure.reason);
+            progress.detail.replace(Some(failure.detail));
+        }
+    }
+}
+
+/// Waits for the guest's response and sends it; or sends what there is to say instead.
+async fn answer(
+    writer: &mut Writer,
+    asked: &Asked,
+    mut response: oneshot::Receiver<Result<Response, wasmtime::Error>>,
+    inbound: &Inbound,
+    mut expect_continue: bool,
+    progress: &Progress,
+) -> (Option<Sent>, Option<Reason>) {
+    let reason = loop {
+        match next_event(&mut response, inbound, expect_continue, progress).await {
+            Event::Continue => {
+                expect_continue = false;
+                writer.out.extend_from_slice(codec::CONTINUE_100);
+                if writer.flush(asked.timeout).await.is_err() {
+                    break Reason::ClientGone;
+                }
+            }
+            Event::Stopped(reason) => break reason,
+            Event::Response(response) => {
+                match stoppable(outbound::send(writer, response, asked), progress).await {
+                    Ok(Ok(sent)) => return (Some(sent), sent.broken),
+                    Ok(Err(reason)) => break reason,
+                    // The head is out: all that is left is to end the connection.
+                    Err(reason) => return (None, Some(reason)),
+                }
+            }
+        }
+    };
+    let outcome = refuse(writer, asked, reason).await;
+    (outcome.sent, outcome.reason)
+}
+
+enum Event {
+    Response(Response),
+    Continue,
+    Stopped(Reason),
+}
+
+async fn next_event(
+    response: &mut oneshot::Receiver<Result<Response, wasmtime::Error>>,
+    inbound: &Inbound,
+    expect_continue: bool,
+    progress: &Progress,
+) -> Event {
+    poll_fn(|cx| {
+        if let Some(reason) = progress.stop.get() {
+            return Poll::Ready(Event::Stopped(reason));
+        }
+        match Pin::new(&mut *response).poll(cx) {
+            Poll::Ready(Ok(Ok(response))) => return Poll::Ready(Event::Response(response)),
+            Poll::Ready(Ok(Err(error))) => {
+                progress.detail.replace(Some(format!("{error:#}")));
+                return Poll::Ready(Event::Stopped(Reason::BadResponse));
+            }
+            Poll::Ready(Err(oneshot::Canceled)) if progress.guest_done.get() => {
+                return Poll::Ready(Event::Stopped(Reason::NoResponse));
+            }
+            Poll::Ready(Err(oneshot::Canceled)) | Poll::Pending => {}
+        }
+        if expect_continue && inbound.wanted() {
+            return Poll::Ready(Event::Continue);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Runs `send` until it is done or the request is stopped.
+async fn stoppable<F: Future>(send: F, progress: &Progress) -> Result<F::Output, Reason> {
+    let mut send = pin!(send);
+    poll_fn(|cx| {
+        // Before anything else: the body of a guest that trapped looks like one that ended.
+        match progress.stop.get() {
+            Some(reason) => Poll::Ready(Err(reason)),
+            None => send.as_mut().poll(cx).map(Ok),
+        }
+    })
+    .await
+}
+
+/// Answers with a fault instead of a guest's response.
+pub async fn refuse(writer: &mut Writer, asked: &Asked, reason: Reason) -> Outcome {
+    let mut outcome = Outcome {
+        sent: None,
+        reason: Some(reason),
+        cpu_ns: 0,
+    };
+    if reason == Reason::ClientGone {
+        return outcome;
+    }
+    let keep_alive = asked.keep_alive && reason.fault() != crate::fault::Fault::Client;
+    let head_only = asked.method == http::Method::HEAD;
+    codec::encode_fault(
+        &mut writer.out,
+        reason,
+        asked.version,
+        keep_alive,
+        head_only,
+        &asked.date,
+    );
+    if writer.flush(asked.timeout).await.is_ok() {
+        outcome.sent = Some(Sent {
+            status: reason.status(),
+            bytes: 0,
+            keep_alive,
+            broken: None,
+        });
+    }
+    outcome
+}
+
+/// The request as the guest sees it.
+fn guest_request(head: RequestHead, inbound: &Rc<Inbound>) -> http::Request<RequestBody> {
+    let length = match head.body {
+        BodyLength::None => Some(0),
+        BodyLength::Length(length) => Some(length),
+        BodyLength::Chunked => None,
+    };
+    let mut request = http::Request::new(RequestBody::new(Rc::clone(inbound), length));
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.uri;
+    *request.headers_mut() = head.headers;
+    request
+}
+
+/// How long a detached guest may still run.
+pub async fn finish_detached<F>(guest: Metered<F>, deadline: Instant) -> Option<Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let left = deadline.saturating_duration_since(Instant::now());
+    match monoio::time::timeout(left.max(Duration::from_millis(1)), guest).await {
+        Ok(result) => result.err(),
+        Err(_) => Some(Failure {
+            reason: Reason::WallExhausted,
+            detail: "still running after its response was sent".into(),
+        }),
+    }
+}

@@ -1,0 +1,58 @@
+//! A worker as one thread of this process, for the person who writes an app.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use anyhow::{Context, anyhow};
+
+use crate::accept::accept;
+use crate::compiler::{JobLimits, compile_in_child};
+use crate::config::Host;
+use crate::control::{ArtifactMessage, Placed};
+use crate::worker::core::Core;
+use crate::worker::log::{Destination, Log};
+use crate::worker::process::{engines, spawn_helpers};
+use crate::worker::runtime;
+
+/// Serves the only tenant of `host` on the first of its addresses, until the process is killed.
+/// `started` is told the address once it is listening.
+///
+/// # Errors
+/// When the component does not compile or the address is taken.
+pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow::Result<()> {
+    let (Some(tenant), Some(address)) = (host.tenants.first(), host.listen_http.first()) else {
+        return Err(anyhow!("one tenant and one address are needed"));
+    };
+    let listener =
+        std::net::TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+    let component = std::fs::File::open(&tenant.component)
+        .with_context(|| format!("opening {}", tenant.component.display()))?;
+    let (flavour, artifact) =
+        compile_in_child(component.as_fd(), &host.profile, &JobLimits::default())
+            .with_context(|| tenant.component.display().to_string())?;
+
+    let (engines, _ticker) = engines(&host.profile)?;
+    let mut runtime = runtime::build(host.profile.ring_entries)?;
+    let placed = Placed {
+        tenant: tenant.clone(),
+        workers: vec![0],
+        generation: 0,
+    };
+    runtime.block_on(async move {
+        let log = Log::new(Destination::Terminal, host.log.access);
+        let core = Core::new(0, host.profile, host.http, engines, log, Vec::new());
+        spawn_helpers(&core)?;
+        let ready = ArtifactMessage::Ready {
+            tenant: placed.tenant.name.clone(),
+            generation: 0,
+            flavour,
+            digest: String::new(),
+        };
+        core.tenants.artifact(ready, Some(artifact));
+        core.tenants.put(placed);
+        core.tenants.commit();
+        started(listener.local_addr()?);
+        accept(Rc::clone(&core), listener).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,301 @@
+//! A worker's log lines: access, faults, tenants' output. JSON objects, one a line.
+//!
+//! Lines are gathered and sent to the broker in batches, a few milliseconds late. Sending never
+//! waits: when the broker does not keep up, lines are dropped and counted.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::{AccessLog, limits};
+use crate::fault::{Fault, Reason};
+use crate::guest::{LineSink, Stream};
+use crate::http::RequestHead;
+use crate::sys::channel::Channel;
+use crate::worker::exchange::Outcome;
+
+/// Where a worker's lines go.
+#[derive(Debug)]
+pub enum Destination {
+    /// The broker.
+    Broker(Channel),
+    /// The terminal of the person who runs one app: its output as it is, faults as sentences.
+    Terminal,
+}
+
+/// A worker's log.
+#[derive(Debug, Clone)]
+pub struct Log(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    destination: RefCell<Destination>,
+    access: AccessLog,
+    batch: RefCell<Vec<u8>>,
+    lines: Cell<u64>,
+    dropped: Cell<u64>,
+    flusher: RefCell<Option<Waker>>,
+}
+
+/// What an access line says of a request.
+#[derive(Debug)]
+pub struct Access {
+    method: http::Method,
+    host: String,
+    path: String,
+}
+
+impl Access {
+    /// Of this request.
+    pub fn of(head: &RequestHead) -> Self {
+        Self {
+            method: head.method.clone(),
+            host: head.host.to_string(),
+            path: head.uri.to_string(),
+        }
+    }
+}
+
+impl Log {
+    /// A log to `destination`, with access lines for the requests that `access` names.
+    pub fn new(destination: Destination, access: AccessLog) -> Self {
+        Self(Rc::new(Inner {
+            destination: RefCell::new(destination),
+            access,
+            batch: RefCell::default(),
+            lines: Cell::new(0),
+            dropped: Cell::new(0),
+            flusher: RefCell::default(),
+        }))
+    }
+
+    /// Sends lines somewhere else from now on: the broker was restarted.
+    pub fn redirect(&self, destination: Destination) {
+        self.0.destination.replace(destination);
+    }
+
+    /// Whether an access line may be written, so that what it needs is worth remembering.
+    pub fn wants_access(&self) -> bool {
+        self.0.access != AccessLog::Off
+    }
+
+    /// One line about a finished request.
+    pub fn access(
+        &self,
+        access: Option<Access>,
+        tenant: Option<&str>,
+        outcome: &Outcome,
+        started: Instant,
+    ) {
+        let wanted = match self.0.access {
+            AccessLog::Off => false,
+            AccessLog::Faults => outcome.reason.is_some(),
+            AccessLog::All => true,
+        };
+        if !wanted {
+            return;
+        }
+        let line = AccessLine {
+            time: now(),
+            kind: "access",
+            tenant,
+            method: access.as_ref().map(|access| access.method.as_str()),
+            host: access.as_ref().map(|access| access.host.as_str()),
+            path: access.as_ref().map(|access| access.path.as_str()),
+            status: outcome.sent.map(|sent| sent.status.as_u16()),
+            reason: outcome.reason.map(Reason::code),
+            fault: outcome.reason.map(|reason| reason.fault().as_str()),
+            bytes: outcome.sent.map_or(0, |sent| sent.bytes),
+            wall_us: started.elapsed().as_micros() as u64,
+            cpu_us: outcome.cpu_ns / 1000,
+        };
+        self.json(&line);
+    }
+
+    /// Why a tenant's request failed, for the tenant.
+    pub fn tenant_fault(&self, tenant: &str, reason: Option<Reason>, detail: &str) {
+        let cut = floor_char_boundary(detail, limits::FAULT_DETAIL_BYTES_MAX);
+        let line = FaultLine {
+            time: now(),
+            kind: "fault",
+            tenant,
+            reason: reason.map(Reason::code),
+            fault: reason.map_or(Fault::Tenant, Reason::fault).as_str(),
+            detail: &detail[..cut],
+        };
+        if matches!(*self.0.destination.borrow(), Destination::Terminal) {
+            let code = reason.map_or("failed", Reason::code);
+            eprintln!("skep: {code}: {detail}");
+            return;
+        }
+        self.json(&line);
+    }
+
+    /// Takes the output of one tenant's guests.
+    pub fn sink(&self, tenant: &str) -> Rc<dyn LineSink> {
+        Rc::new(TenantSink {
+            log: self.clone(),
+            tenant: tenant.into(),
+        })
+    }
+
+    /// Sends what is gathered, a few milliseconds after the first line; never returns.
+    pub async fn flusher(self) {
+        loop {
+            std::future::poll_fn(|cx| {
+                if self.0.batch.borrow().is_empty() {
+                    self.0.flusher.replace(Some(cx.waker().clone()));
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            })
+            .await;
+            monoio::time::sleep(Duration::from_millis(limits::LOG_BATCH_WAIT_MS)).await;
+            self.flush();
+        }
+    }
+
+    /// Sends what is gathered now.
+    pub fn flush(&self) {
+        let mut batch = self.0.batch.borrow_mut();
+        if batch.is_empty() {
+            return;
+        }
+        let sent = match &*self.0.destination.borrow() {
+            Destination::Broker(channel) => channel.try_send_bytes(&batch, &[]).is_ok(),
+            Destination::Terminal => std::io::stderr().write_all(&batch).is_ok(),
+        };
+        if !sent {
+            self.0
+                .dropped
+                .set(self.0.dropped.get() + self.0.lines.get());
+        }
+        self.0.lines.set(0);
+        batch.clear();
+        if sent && self.0.dropped.get() > 0 {
+            let dropped = self.0.dropped.take();
+            drop(batch);
+            self.json(&DroppedLine {
+                time: now(),
+                kind: "dropped",
+                lines: dropped,
+            });
+        }
+    }
+
+    fn json(&self, line: &impl serde::Serialize) {
+        let mut text = Vec::with_capacity(256);
+        if serde_json::to_writer(&mut text, line).is_err() {
+            return; // plain structs of strings and numbers: cannot fail
+        }
+        text.push(b'\n');
+        if self.0.batch.borrow().len() + text.len() > limits::LOG_BATCH_BYTES_MAX {
+            self.flush();
+        }
+        self.0.batch.borrow_mut().extend_from_slice(&text);
+        self.0.lines.set(self.0.lines.get() + 1);
+        if let Some(waker) = self.0.flusher.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Seconds since 1970 with milliseconds: sortable, and every tool reads it.
+fn now() -> f64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    since.as_millis() as f64 / 1000.0
+}
+
+fn floor_char_boundary(text: &str, max: usize) -> usize {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
+#[derive(serde::Serialize)]
+struct AccessLine<'a> {
+    time: f64,
+    kind: &'a str,
+    tenant: Option<&'a str>,
+    method: Option<&'a str>,
+    host: Option<&'a str>,
+    path: Option<&'a str>,
+    status: Option<u16>,
+    reason: Option<&'a str>,
+    fault: Option<&'a str>,
+    bytes: u64,
+    wall_us: u64,
+    cpu_us: u64,
+}
+
+#[derive(serde::Serialize)]
+struct FaultLine<'a> {
+    time: f64,
+    kind: &'a str,
+    tenant: &'a str,
+    reason: Option<&'a str>,
+    fault: &'a str,
+    detail: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct OutputLine<'a> {
+    time: f64,
+    kind: &'a str,
+    tenant: &'a str,
+    stream: &'a str,
+    line: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct DroppedLine<'a> {
+    time: f64,
+    kind: &'a str,
+    lines: u64,
+}
+
+struct TenantSink {
+    log: Log,
+    tenant: Box<str>,
+}
+
+impl LineSink for TenantSink {
+    fn line(&self, stream: Stream, line: &[u8]) {
+        if matches!(*self.log.0.destination.borrow(), Destination::Terminal) {
+            print_raw(stream, line);
+            return;
+        }
+        self.log.json(&OutputLine {
+            time: now(),
+            kind: "output",
+            tenant: &self.tenant,
+            stream: stream.name(),
+            line: &String::from_utf8_lossy(line),
+        });
+    }
+
+    fn dropped(&self, bytes: usize) {
+        let detail = format!("{bytes} bytes of output were over log_bytes_per_request");
+        self.log.tenant_fault(&self.tenant, None, &detail);
+    }
+}
+
+/// An app's line as the app wrote it, for the person who runs it.
+fn print_raw(stream: Stream, line: &[u8]) {
+    // A closed terminal is no reason to stop serving.
+    let _ = match stream {
+        Stream::Stdout => write_line(&mut std::io::stdout().lock(), line),
+        Stream::Stderr => write_line(&mut std::io::stderr().lock(), line),
+    };
+}
+
+fn write_line(to: &mut impl Write, line: &[u8]) -> std::io::Result<()> {
+    to.write_all(line)?;
+    to.write_all(b"\n")?;
+    to.flush()
+}

@@ -1,0 +1,213 @@
+//! A worker process: what it is told, what it tells, how it ends.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::BytesMut;
+use monoio::net::TcpStream;
+use wasmtime::EngineWeak;
+
+use crate::accept::accept;
+use crate::config::{Profile, limits};
+use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
+use crate::engine::Engines;
+use crate::scheduler::{self, Ticker};
+use crate::sys::channel::Channel;
+use crate::sys::{affinity, swap};
+use crate::worker::connection::{Incoming, serve};
+use crate::worker::core::Core;
+use crate::worker::log::{Destination, Log};
+use crate::worker::runtime::{self, RingTurn, Watched};
+
+/// Runs a worker until it has drained or its supervisor is gone.
+///
+/// # Errors
+/// When the worker cannot start: the supervisor restarts it, and says why it died.
+pub fn main(control: Channel) -> anyhow::Result<()> {
+    let (message, fds) = control
+        .recv::<ToWorker>()?
+        .context("the supervisor has gone before it said who this worker is")?;
+    let ToWorker::Start(start) = message else {
+        bail!("the first message must be Start");
+    };
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().context("Start came with too few descriptors");
+    let (mailbox, broker, log) = (next()?, next()?, next()?);
+    let mailboxes: Vec<_> = fds.map(Channel::from_fd).collect();
+
+    let (engines, _ticker) = engines(&start.profile)?;
+    if let Some(core) = start.core {
+        affinity::pin_to(core).with_context(|| format!("pinning to core {core}"))?;
+    }
+    engines.warm(Flavour::P2)?;
+    let mut runtime = runtime::build(start.profile.ring_entries)?;
+    runtime.block_on(async move {
+        let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
+        let core = core(&start, engines, log, mailboxes);
+        spawn_helpers(&core)?;
+        spawn_logged("mailbox", take_handovers(Rc::clone(&core), mailbox));
+        spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
+        obey(&core, control).await
+    })
+}
+
+/// The engines of a worker, ticked by a thread of their own. The thread is started before the
+/// worker pins itself, so that it may run on any core.
+pub(super) fn engines(profile: &Profile) -> anyhow::Result<(Engines, Ticker)> {
+    let ticked: Arc<Mutex<Vec<EngineWeak>>> = Arc::default();
+    let ticker = {
+        let ticked = Arc::clone(&ticked);
+        Ticker::start(Duration::from_micros(profile.tick_us), move || {
+            let engines = ticked.lock().unwrap_or_else(|e| e.into_inner());
+            for engine in engines.iter().filter_map(EngineWeak::upgrade) {
+                engine.increment_epoch();
+            }
+        })?
+    };
+    let can_swap = swap::swap().possible;
+    let engines = Engines::new(profile.clone(), can_swap, move |engine| {
+        ticked
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(engine);
+    });
+    Ok((engines, ticker))
+}
+
+fn core(start: &Start, engines: Engines, log: Log, mailboxes: Vec<Channel>) -> Rc<Core> {
+    Core::new(
+        start.index,
+        start.profile.clone(),
+        start.http.clone(),
+        engines,
+        log,
+        mailboxes,
+    )
+}
+
+/// The tasks that every worker has, in a process of its own or not.
+pub(super) fn spawn_helpers(core: &Rc<Core>) -> anyhow::Result<()> {
+    scheduler::install(core.profile.slice_us);
+    let ring = RingTurn::new()?;
+    monoio::spawn(scheduler::turner(async move || ring.turn().await));
+    monoio::spawn(core.log.clone().flusher());
+    Ok(())
+}
+
+fn spawn_logged(what: &'static str, task: impl Future<Output = anyhow::Result<()>> + 'static) {
+    monoio::spawn(async move {
+        if let Err(error) = task.await {
+            tracing::error!("{what}: {error:#}");
+        }
+    });
+}
+
+/// Does what the supervisor says, until it says to drain.
+async fn obey(core: &Rc<Core>, control: Channel) -> anyhow::Result<()> {
+    let watched = Watched::new(control.as_fd().try_clone_to_owned()?)?;
+    control.send(&FromWorker::Ready, &[])?;
+    loop {
+        watched.readable().await?;
+        while let Some(received) = ready(control.try_recv::<ToWorker>())? {
+            let Some((message, mut fds)) = received else {
+                bail!("the supervisor has gone");
+            };
+            match message {
+                ToWorker::Start(_) => bail!("Start came twice"),
+                ToWorker::Tenant(placed) => core.tenants.put(*placed),
+                ToWorker::Remove { name } => core.tenants.remove(&name),
+                ToWorker::Commit => {
+                    core.tenants.commit();
+                    control.send(&FromWorker::Committed, &[])?;
+                }
+                ToWorker::Listener => {
+                    let fd = fds.pop().context("Listener came without a socket")?;
+                    spawn_logged("accept", listen(Rc::clone(core), fd));
+                }
+                ToWorker::Broker => {
+                    let (log, broker) = (fds.pop(), fds.pop());
+                    let (Some(log), Some(broker)) = (log, broker) else {
+                        bail!("Broker came with too few descriptors");
+                    };
+                    core.log
+                        .redirect(Destination::Broker(Channel::from_fd(log)));
+                    spawn_logged("broker", take_artifacts(Rc::clone(core), broker));
+                }
+                ToWorker::Drain { drain_ms } => {
+                    drain(core, Duration::from_millis(drain_ms)).await;
+                    core.log.flush();
+                    control.send(&FromWorker::Drained, &[])?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// `None`: nothing is waiting to be received.
+fn ready<T>(received: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match received {
+        Ok(received) => Ok(Some(received)),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn listen(core: Rc<Core>, fd: OwnedFd) -> anyhow::Result<()> {
+    Ok(accept(core, std::net::TcpListener::from(fd)).await?)
+}
+
+/// Stops accepting, closes idle connections, and waits for the rest.
+async fn drain(core: &Rc<Core>, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    core.drain();
+    let pause = Duration::from_millis(limits::DRAIN_POLL_MS);
+    monoio::time::sleep(pause).await;
+    while !core.quiet() && Instant::now() < deadline {
+        core.close_idle();
+        monoio::time::sleep(pause).await;
+    }
+}
+
+/// Serves connections that other workers hand over.
+async fn take_handovers(core: Rc<Core>, mailbox: OwnedFd) -> anyhow::Result<()> {
+    let watched = Watched::new(mailbox.try_clone()?)?;
+    let mailbox = Channel::from_fd(mailbox);
+    let mut frame = Vec::new();
+    loop {
+        watched.readable().await?;
+        for _ in 0..limits::MAILBOX_BATCH {
+            let Some(received) = ready(mailbox.try_recv_bytes(&mut frame))? else {
+                break;
+            };
+            let (length, mut fds) = received.context("the supervisor has gone")?;
+            let handover = Handover::decode(&frame[..length]).context("an empty hand-over")?;
+            let fd = fds.pop().context("a hand-over without its socket")?;
+            let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
+            let incoming = Incoming {
+                stream,
+                buffered: BytesMut::from(handover.buffered),
+                hops: handover.hops,
+            };
+            monoio::spawn(serve(Rc::clone(&core), incoming));
+        }
+    }
+}
+
+/// Takes artifacts until this broker is gone; the supervisor then starts another.
+async fn take_artifacts(core: Rc<Core>, broker: OwnedFd) -> anyhow::Result<()> {
+    let watched = Watched::new(broker.try_clone()?)?;
+    let broker = Channel::from_fd(broker);
+    loop {
+        watched.readable().await?;
+        while let Some(received) = ready(broker.try_recv::<ArtifactMessage>())? {
+            let Some((message, mut fds)) = received else {
+                return Ok(());
+            };
+            core.tenants.artifact(message, fds.pop());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The two halves of a client connection, each with its buffer.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use monoio::buf::IoBufMut;
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
+};
+use monoio::net::TcpStream;
+
+use crate::worker::runtime::within;
+
+/// Why bytes do not arrive or leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The client closed or reset the connection.
+    Closed,
+    /// Nothing moved for as long as was allowed.
+    TimedOut,
+}
+
+/// What a client sends.
+#[derive(Debug)]
+pub struct Reader {
+    fd: RawFd,
+    half: OwnedReadHalf<TcpStream>,
+    /// Bytes read and not yet used.
+    pub buf: BytesMut,
+    read_bytes: usize,
+}
+
+/// What a client is sent.
+#[derive(Debug)]
+pub struct Writer {
+    half: OwnedWriteHalf<TcpStream>,
+    /// Bytes to be written by the next flush.
+    pub out: Vec<u8>,
+}
+
+/// Splits a connection. `buf` holds bytes that were read from it before; reads ask for
+/// `read_bytes` at least.
+pub fn split(stream: TcpStream, buf: BytesMut, read_bytes: usize) -> (Reader, Writer) {
+    let fd = stream.as_raw_fd();
+    let (read, write) = stream.into_split();
+    let reader = Reader {
+        fd,
+        half: read,
+        buf,
+        read_bytes,
+    };
+    let writer = Writer {
+        half: write,
+        out: Vec::new(),
+    };
+    (reader, writer)
+}
+
+impl AsRawFd for Reader {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl Reader {
+    /// Appends what the client sends next to the buffer. Returns the number of bytes, 0 at the
+    /// end of the stream.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        self.buf.reserve(self.read_bytes);
+        let buf = std::mem::take(&mut self.buf);
+        let (start, end) = (buf.len(), buf.capacity());
+        let (result, slice) = self.half.read(buf.slice_mut(start..end)).await;
+        self.buf = slice.into_inner();
+        result
+    }
+
+    /// Like [`Reader::fill`], within a time limit, and with the end of the stream as an error.
+    ///
+    /// # Errors
+    /// See [`Gone`].
+    pub async fn fill_within(&mut self, limit: Duration) -> Result<(), Gone> {
+        match within(limit, self.fill()).await {
+            None => Err(Gone::TimedOut),
+            Some(Ok(1..)) => Ok(()),
+            Some(Ok(0) | Err(_)) => Err(Gone::Closed),
+        }
+    }
+}
+
+impl Writer {
+    /// Writes all of `out` and empties it.
+    ///
+    /// # Errors
+    /// See [`Gone`].
+    pub async fn flush(&mut self, limit: Duration) -> Result<(), Gone> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let out = std::mem::take(&mut self.out);
+        let (result, mut out) = within(limit, self.half.write_all(out))
+            .await
+            .ok_or(Gone::TimedOut)?;
+        out.clear();
+        self.out = out;
+        result.map(|_| ()).map_err(|_| Gone::Closed)
+    }
+
+    /// Tells the client that nothing more will come.
+    pub async fn finish(&mut self) {
+        // The connection is being given up; a client that is gone already is no news.
+        let _ = self.half.shutdown().await;
+    }
+}

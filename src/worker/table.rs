@@ -1,0 +1,123 @@
+//! The routing table: which tenant answers for a host, replaced as a whole.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+use crate::config::Routes;
+use crate::control::{ArtifactMessage, Placed};
+use crate::worker::tenant::{ProgramCell, Tenant};
+
+/// Tenants by host.
+pub type Table = Routes<Rc<Tenant>>;
+
+/// The tenants of a worker: the table in force, the one being made, and the programs.
+#[derive(Debug)]
+pub struct Tenants {
+    this_worker: usize,
+    in_force: RefCell<Rc<Table>>,
+    by_name: RefCell<BTreeMap<String, Rc<Tenant>>>,
+    next: RefCell<BTreeMap<String, Placed>>,
+    any_elsewhere: Cell<bool>,
+    /// Programs by tenant and generation: an artifact may arrive before its tenant.
+    programs: RefCell<FxHashMap<(String, u64), Rc<ProgramCell>>>,
+}
+
+impl Tenants {
+    /// No tenants yet.
+    pub fn new(this_worker: usize) -> Self {
+        Self {
+            this_worker,
+            in_force: RefCell::new(Rc::new(Table::new(&[]))),
+            by_name: RefCell::default(),
+            next: RefCell::default(),
+            any_elsewhere: Cell::new(false),
+            programs: RefCell::default(),
+        }
+    }
+
+    /// Adds or replaces a tenant in the next table.
+    pub fn put(&self, placed: Placed) {
+        self.next
+            .borrow_mut()
+            .insert(placed.tenant.name.clone(), placed);
+    }
+
+    /// Removes a tenant from the next table.
+    pub fn remove(&self, name: &str) {
+        self.next.borrow_mut().remove(name);
+    }
+
+    /// Puts the next table in force. Requests in flight keep the tenant they started with; an
+    /// unchanged tenant keeps its running requests' count.
+    pub fn commit(&self) {
+        let next = self.next.borrow();
+        let mut by_name = self.by_name.borrow_mut();
+        by_name.retain(|name, _| next.contains_key(name));
+        for (name, placed) in next.iter() {
+            let known = by_name.get(name);
+            if known.is_some_and(|tenant| tenant.placed == *placed) {
+                continue;
+            }
+            let previous = known.and_then(|tenant| tenant.serving());
+            let program = self.program(name, placed.generation);
+            let tenant = Tenant::new(placed.clone(), self.this_worker, program, previous);
+            by_name.insert(name.clone(), Rc::new(tenant));
+        }
+        self.programs.borrow_mut().retain(|(name, generation), _| {
+            next.get(name)
+                .is_none_or(|placed| *generation >= placed.generation)
+        });
+        let routes: Vec<_> = by_name
+            .values()
+            .flat_map(|tenant| {
+                let hosts = tenant.placed.tenant.hosts.iter();
+                hosts.map(move |host| (host.clone(), Rc::clone(tenant)))
+            })
+            .collect();
+        let any_elsewhere = by_name.values().any(|tenant| !tenant.here);
+        self.any_elsewhere.set(any_elsewhere);
+        self.in_force.replace(Rc::new(Table::new(&routes)));
+    }
+
+    /// The tenant that answers for a host.
+    pub fn lookup(&self, host: &str) -> Option<Rc<Tenant>> {
+        self.in_force.borrow().lookup(host).cloned()
+    }
+
+    /// Whether any tenant is served by another worker only.
+    pub fn any_elsewhere(&self) -> bool {
+        self.any_elsewhere.get()
+    }
+
+    /// Takes what the broker says. `fd` is the artifact's, where there is one.
+    pub fn artifact(&self, message: ArtifactMessage, fd: Option<std::os::fd::OwnedFd>) {
+        match (message, fd) {
+            (
+                ArtifactMessage::Ready {
+                    tenant,
+                    generation,
+                    flavour,
+                    ..
+                },
+                Some(fd),
+            ) => self.program(&tenant, generation).arrived(flavour, fd),
+            (
+                ArtifactMessage::Rejected {
+                    tenant, generation, ..
+                },
+                _,
+            ) => self.program(&tenant, generation).rejected(),
+            (ArtifactMessage::Ready { tenant, .. }, None) => {
+                tracing::error!("artifact of {tenant} came without its file");
+            }
+        }
+    }
+
+    fn program(&self, name: &str, generation: u64) -> Rc<ProgramCell> {
+        let mut programs = self.programs.borrow_mut();
+        Rc::clone(programs.entry((name.to_owned(), generation)).or_default())
+    }
+}

@@ -1,0 +1,239 @@
+//! Tenants as a worker knows them: limits, admission, program.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::control::{Flavour, Placed};
+use crate::engine::{Engines, Program};
+use crate::fault::Reason;
+use crate::guest::Grants;
+use crate::worker::runtime::within;
+use crate::worker::semaphore::{Permit, Semaphore};
+
+/// A tenant in this worker's routing table.
+#[derive(Debug)]
+pub struct Tenant {
+    /// What the supervisor said about it.
+    pub placed: Placed,
+    /// What its instances may do.
+    pub grants: Arc<Grants>,
+    /// CPU time of one request, in nanoseconds.
+    pub cpu_budget_ns: u64,
+    /// Whether this worker is one of its workers.
+    pub here: bool,
+    /// The worker that its requests are handed to when it is not.
+    pub elsewhere: usize,
+    program: Rc<ProgramCell>,
+    /// Serves while `program` is not ready: the version before a reload.
+    previous: Option<Rc<Program>>,
+    running: Rc<Semaphore>,
+    queue_max: usize,
+}
+
+/// A request's places: among its tenant's requests and in the worker's pool.
+#[derive(Debug)]
+pub struct Admitted {
+    _tenant: Permit,
+    _slot: Permit,
+}
+
+impl Tenant {
+    /// A tenant whose program comes from `program`, and until then from `previous`.
+    pub fn new(
+        placed: Placed,
+        this_worker: usize,
+        program: Rc<ProgramCell>,
+        previous: Option<Rc<Program>>,
+    ) -> Self {
+        let limits = &placed.tenant.limits;
+        let workers = placed.workers.len().max(1);
+        let grants = Grants {
+            env: placed.tenant.env.clone(),
+            memory_bytes: (limits.memory_mib as usize) << 20,
+            table_elements: limits.table_elements,
+            handles: limits.handles,
+            hostcall_bytes: limits.hostcall_bytes,
+            log_line_bytes: limits.log_line_bytes,
+            log_bytes_per_request: limits.log_bytes_per_request,
+        };
+        Self {
+            grants: Arc::new(grants),
+            cpu_budget_ns: limits.cpu_ms * 1_000_000,
+            here: placed.workers.contains(&this_worker),
+            // Requests that arrive here are spread over the tenant's workers by where they arrive.
+            elsewhere: placed.workers[this_worker % workers],
+            program,
+            previous,
+            running: Semaphore::new(limits.concurrency.div_ceil(workers)),
+            queue_max: limits.queue.div_ceil(workers),
+            placed,
+        }
+    }
+
+    /// The tenant's name.
+    pub fn name(&self) -> &str {
+        &self.placed.tenant.name
+    }
+
+    /// The wall time of one request.
+    pub fn wall(&self) -> Duration {
+        Duration::from_millis(self.placed.tenant.limits.wall_ms)
+    }
+
+    /// Waits for a place among the tenant's running requests and for a slot of the worker.
+    ///
+    /// # Errors
+    /// [`Reason::TenantBusy`] when its queue is full, [`Reason::QueueTimeout`] and
+    /// [`Reason::NoSlot`] when its turn did not come in time.
+    pub async fn admit(&self, slots: &Rc<Semaphore>) -> Result<Admitted, Reason> {
+        if let Some(tenant) = self.running.try_acquire()
+            && let Some(slot) = slots.try_acquire()
+        {
+            return Ok(Admitted {
+                _tenant: tenant,
+                _slot: slot,
+            });
+        }
+        if self.running.waiting() >= self.queue_max {
+            return Err(Reason::TenantBusy);
+        }
+        let wait = Duration::from_millis(self.placed.tenant.limits.queue_ms);
+        let has_place = Cell::new(false);
+        let both = async {
+            let tenant = self.running.acquire().await;
+            has_place.set(true);
+            let slot = slots.acquire().await;
+            Admitted {
+                _tenant: tenant,
+                _slot: slot,
+            }
+        };
+        match within(wait, both).await {
+            Some(admitted) => Ok(admitted),
+            None if has_place.get() => Err(Reason::NoSlot),
+            None => Err(Reason::QueueTimeout),
+        }
+    }
+
+    /// The tenant's program: loads it when this is the first request, waits for the compiler
+    /// while there is none yet.
+    ///
+    /// # Errors
+    /// [`Reason::Compiling`] when it took longer than `wait`, [`Reason::ComponentRejected`] when
+    /// there will be none.
+    pub async fn program(&self, engines: &Engines, wait: Duration) -> Result<Rc<Program>, Reason> {
+        if let Some(known) = self.known_program(engines) {
+            return known;
+        }
+        within(wait, self.program.settled()).await;
+        self.known_program(engines)
+            .unwrap_or(Err(Reason::Compiling))
+    }
+
+    /// The program that serves this tenant now, if one was ever loaded; what a reload keeps.
+    pub fn serving(&self) -> Option<Rc<Program>> {
+        self.program.loaded().or_else(|| self.previous.clone())
+    }
+
+    fn known_program(&self, engines: &Engines) -> Option<Result<Rc<Program>, Reason>> {
+        match (self.program.get(engines), &self.previous) {
+            (Some(Ok(program)), _) => Some(Ok(program)),
+            (_, Some(previous)) => Some(Ok(Rc::clone(previous))),
+            (other, None) => other,
+        }
+    }
+}
+
+/// Where a tenant's program is on its way from the compiler to this worker.
+#[derive(Debug, Default)]
+pub struct ProgramCell {
+    stage: RefCell<Stage>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+#[derive(Default)]
+enum Stage {
+    /// Nothing was heard of it yet.
+    #[default]
+    Expected,
+    /// Verified and on disk; not mapped yet.
+    Artifact(Flavour, OwnedFd),
+    /// Mapped and linked.
+    Loaded(Rc<Program>),
+    /// There will be none.
+    Rejected,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Expected => "Expected",
+            Self::Artifact(..) => "Artifact",
+            Self::Loaded(_) => "Loaded",
+            Self::Rejected => "Rejected",
+        })
+    }
+}
+
+impl ProgramCell {
+    /// The broker has the artifact.
+    pub fn arrived(&self, flavour: Flavour, fd: OwnedFd) {
+        self.settle(Stage::Artifact(flavour, fd));
+    }
+
+    /// The broker has refused the component.
+    pub fn rejected(&self) {
+        self.settle(Stage::Rejected);
+    }
+
+    fn settle(&self, stage: Stage) {
+        self.stage.replace(stage);
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    fn loaded(&self) -> Option<Rc<Program>> {
+        match &*self.stage.borrow() {
+            Stage::Loaded(program) => Some(Rc::clone(program)),
+            _ => None,
+        }
+    }
+
+    /// The program, loading it when its artifact is here. `None`: not yet.
+    fn get(&self, engines: &Engines) -> Option<Result<Rc<Program>, Reason>> {
+        let mut stage = self.stage.borrow_mut();
+        if let Stage::Artifact(flavour, fd) = &*stage {
+            match engines.load(*flavour, fd.as_fd()) {
+                Ok(program) => *stage = Stage::Loaded(Rc::new(program)),
+                Err(error) => {
+                    tracing::error!("{error}");
+                    *stage = Stage::Rejected;
+                }
+            }
+        }
+        match &*stage {
+            Stage::Loaded(program) => Some(Ok(Rc::clone(program))),
+            Stage::Rejected => Some(Err(Reason::ComponentRejected)),
+            Stage::Expected | Stage::Artifact(..) => None,
+        }
+    }
+
+    /// Waits until something was heard of it.
+    async fn settled(&self) {
+        poll_fn(|cx| {
+            if matches!(*self.stage.borrow(), Stage::Expected) {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,499 @@
+//! Configuration: what is refused, with which words; limits at their ends; the generated document.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::fmt::Write;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use skep::config::limits::{self, Limit};
+use skep::config::{Budget, Cores, Errors, Host, HostPattern, Limits, Machine, Profile, Tenant};
+use tempfile::TempDir;
+
+/// Six lines that are right; cases add to them from line 7.
+const BASE: &str = r#"[listen]
+http = ["127.0.0.1:8080"]
+[[tenant]]
+name = "a"
+component = "ok.wasm"
+hosts = ["a.test"]
+"#;
+
+const OTHER_TENANT: &str = "[[tenant]]\ncomponent = 'ok.wasm'\n";
+
+/// A directory with one file of each kind that a component can be, or be mistaken for.
+fn directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 5] = [
+        ("ok.wasm", b"\0asm\x0d\0\x01\0"),
+        ("core.wasm", b"\0asm\x01\0\0\0"),
+        ("app.cwasm", b"\x7fELF\x02\x01\x01\0\0\0"),
+        ("text.wat", b"(component)\n"),
+        ("short.wasm", b"\0asm"),
+    ];
+    for (name, bytes) in files {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let huge = fs::File::create(dir.path().join("huge.wasm")).unwrap();
+    huge.set_len(limits::COMPONENT_BYTES_MAX + 1).unwrap();
+    dir
+}
+
+fn machine() -> Machine {
+    Machine {
+        online: vec![0, 1, 2, 3, 8],
+        allowed: vec![1, 2, 8],
+    }
+}
+
+fn load(dir: &Path, text: &str) -> Result<Host, Errors> {
+    let path = dir.join("skep.toml");
+    fs::write(&path, text).unwrap();
+    Host::load_for(&path, &machine())
+}
+
+/// What is wrong, without the directory's name.
+fn complaints(dir: &Path, text: &str) -> String {
+    match load(dir, text) {
+        Ok(_) => String::new(),
+        Err(errors) => errors
+            .to_string()
+            .replace(&format!("{}/", dir.display()), ""),
+    }
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let dir = directory();
+    // What is added to BASE, and everything that is said about it.
+    let cases: &[(&str, &str)] = &[
+        ("", ""),
+        // Shape.
+        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cores, env, limits"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, tenant"),
+        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, wall_ms, memory_mib, concurrency, queue, queue_ms, request_body_bytes, log_line_bytes, log_bytes_per_request, handles, hostcall_bytes, table_elements"),
+        ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
+        ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
+        ("[workers]\ncores = 'all'", "skep.toml:8: workers.cores: wrong value (got 'all'); \"auto\" or a list of core numbers: [0, 1]"),
+        ("cores = 'all'", "skep.toml:7: tenant.a.cores: wrong value (got 'all'); a number of workers or a list of core numbers: [0, 1]"),
+        ("env = { A = 1 }", "skep.toml:7: tenant.a.env.A: wrong type (got 1); a string"),
+        ("[log]\naccess = 'some'", "skep.toml:8: log.access: unknown value (got 'some'); off, faults, all"),
+        ("[http]\nx = 1\ny = 2\nheaders_max = 0", "\
+skep.toml:8: http.x: unknown key; known here: head_timeout_ms, idle_timeout_ms, body_timeout_ms, head_bytes_max, target_bytes_max, headers_max, connections_max
+skep.toml:9: http.y: unknown key; known here: head_timeout_ms, idle_timeout_ms, body_timeout_ms, head_bytes_max, target_bytes_max, headers_max, connections_max
+skep.toml:10: http.headers_max: out of range (got 0); 8 to 128 fields"),
+        // Workers and profiles.
+        ("[workers]\ncores = [0, 4, 0, -1]", "\
+skep.toml:8: workers.cores: core 4 is not online here (got [0, 4, 0, -1]); some of 0-3, 8
+skep.toml:8: workers.cores: core 0 is listed twice (got [0, 4, 0, -1]); each core once
+skep.toml:8: workers.cores: core -1 is not online here (got [0, 4, 0, -1]); some of 0-3, 8"),
+        ("[workers]\ncores = []", "skep.toml:8: workers.cores: empty (got []); \"auto\" or at least one core"),
+        ("[workers]\nprofile = 'fast'", "skep.toml:8: workers.profile: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[workers]\nprofile = 'my.toml'", "my.toml: cannot open the file: No such file or directory (os error 2); the path of a TOML file"),
+        ("[workers]\nprofile = 'density'\n[[tenant]]\nname = 'b'\ncomponent = 'ok.wasm'\nhosts = ['b.test']\nlimits.memory_mib = 129", "skep.toml:13: tenant.b.limits.memory_mib: above the profile's memory_mib_max of 128 (got 129); less, or a profile with more"),
+        ("[log]\nfile = 'none/log.jsonl'", "skep.toml:8: log.file: its directory does not exist (got 'none/log.jsonl'); a file in a directory that exists"),
+        ("[log]\nfile = '.'", "skep.toml:8: log.file: a directory (got '.'); the path of a file"),
+        // Tenants.
+        ("cores = 4", "skep.toml:7: tenant.a.cores: not a number of workers of this host (got 4); 1 to 3, the number of workers.cores"),
+        ("cores = 0", "skep.toml:7: tenant.a.cores: not a number of workers of this host (got 0); 1 to 3, the number of workers.cores"),
+        ("cores = [1, 1, 0]", "\
+skep.toml:7: tenant.a.cores: core 1 is listed twice (got [1, 1, 0]); each core once
+skep.toml:7: tenant.a.cores: core 0 has no worker (got [1, 1, 0]); some of workers.cores: 1-2, 8"),
+        ("cores = []", "skep.toml:7: tenant.a.cores: empty (got []); a number, or at least one core"),
+        ("env = { '1A' = 'x' }", "skep.toml:7: tenant.a.env.1A: not a variable's name (got '1A'); letters, digits and `_`, not starting with a digit"),
+        ("env = { A = \"a\\u0000\" }", "skep.toml:7: tenant.a.env.A: a control character (got \"a\\u0000\"); text; of control characters only tab and newline"),
+        ("[tenant.limits]\ncpu_ms = 0", "skep.toml:8: tenant.a.limits.cpu_ms: out of range (got 0); 1 to 600000 ms"),
+        ("[tenant.limits]\ncpu_ms = -5", "skep.toml:8: tenant.a.limits.cpu_ms: out of range (got -5); 1 to 600000 ms"),
+        ("[tenant.limits]\ncpu_ms = 10001", "skep.toml:8: tenant.a.limits.cpu_ms: cpu_ms 10001 exceeds wall_ms 10000 (got 10001); cpu_ms at most wall_ms"),
+        ("[tenant.limits]\nwall_ms = 49", "skep.toml:8: tenant.a.limits.wall_ms: cpu_ms 50 exceeds wall_ms 49 (got 49); cpu_ms at most wall_ms"),
+        ("[tenant.limits]\nmemory_mib = 513", "skep.toml:8: tenant.a.limits.memory_mib: above the profile's memory_mib_max of 512 (got 513); less, or a profile with more"),
+        ("[http]\nhead_bytes_max = 4096", "skep.toml:8: http.head_bytes_max: a target is part of the head and cannot be longer (got 4096); target_bytes_max at most head_bytes_max"),
+        ("[[tenant]]", "\
+skep.toml:7: tenant[1].name: missing; 1 to 63 lower-case letters, digits and inner hyphens, starting with a letter
+skep.toml:7: tenant[1].component: missing; the path of a component, relative to this file
+skep.toml:7: tenant[1].hosts: missing; at least one host: [\"shop.example\", \"*.shop.example\"]"),
+        ("[[tenant]]\nname = 'a'\ncomponent = 'ok.wasm'\nhosts = ['*.a.test', 'a.test']", "\
+skep.toml:8: tenant.a.name: already used in line 4 (got 'a'); one that no other tenant has
+skep.toml:10: tenant.a.hosts: already used in line 6 (got 'a.test'); one that no other tenant has"),
+    ];
+    for (added, expected) in cases {
+        let text = format!("{BASE}{added}\n");
+        assert_eq!(complaints(dir.path(), &text), *expected, "{added}");
+    }
+}
+
+#[test]
+fn files_without_the_right_beginning() {
+    let dir = directory();
+    let tenant = |lines: &str| format!("[listen]\nhttp = ['[::]:80']\n[[tenant]]\n{lines}\n");
+    let component = |file: &str| tenant(&format!("name='b'\nhosts=['b']\ncomponent = '{file}'"));
+    let named = |name: &str| {
+        tenant(&format!(
+            "component='ok.wasm'\nhosts=['b']\nname = '{name}'"
+        ))
+    };
+    const NAME: &str =
+        "1 to 63 lower-case letters, digits and inner hyphens, starting with a letter";
+    let cases: &[(String, String)] = &[
+        (String::new(), "skep.toml: listen.http: missing; an address and port: [\"127.0.0.1:8080\"] or [\"[::]:80\"]".into()),
+        ("[listen]\nhttp = []".into(), "skep.toml:2: listen.http: empty (got []); an address and port: [\"127.0.0.1:8080\"] or [\"[::]:80\"]".into()),
+        ("[listen]\nhttp = '127.0.0.1:80'".into(), "skep.toml:2: listen.http: wrong type (got '127.0.0.1:80'); a list: [\"…\"]".into()),
+        ("[listen]\nhttp = [\n '1.2.3.4:80', '1.2.3.4:80',\n 'localhost:80', 3]".into(), "\
+skep.toml:3: listen.http: listed twice (got '1.2.3.4:80'); each address once
+skep.toml:4: listen.http: wrong type (got 3); a string
+skep.toml:4: listen.http: not an address (got 'localhost:80'); an address and port: [\"127.0.0.1:8080\"] or [\"[::]:80\"]".into()),
+        ("[listen]\nhttp = ['1.2.3.4:80'\n[workers]\n".into(), "skep.toml:3: missing comma between array elements, expected `,`; write TOML (https://toml.io)".into()),
+        (component("core.wasm"), "skep.toml:6: tenant.b.component: a core module, not a component (got 'core.wasm'); build for wasm32-wasip2, or wrap it with `wasm-tools component new`".into()),
+        (component("app.cwasm"), "skep.toml:6: tenant.b.component: compiled code (.cwasm or another ELF file) (got 'app.cwasm'); the .wasm it was made from: skep compiles and keeps artifacts itself".into()),
+        (component("text.wat"), "skep.toml:6: tenant.b.component: WebAssembly in text form (got 'text.wat'); its binary form: `wasm-tools parse app.wat -o app.wasm`".into()),
+        (component("short.wasm"), "skep.toml:6: tenant.b.component: a WebAssembly file of another version (got 'short.wasm'); a component of the current binary format".into()),
+        (component("skep.toml"), "skep.toml:6: tenant.b.component: not WebAssembly (got 'skep.toml'); a component's .wasm".into()),
+        (component("."), "skep.toml:6: tenant.b.component: not a file (got '.'); the path of a component's .wasm".into()),
+        (component("no.wasm"), "skep.toml:6: tenant.b.component: cannot open no.wasm: No such file or directory (os error 2) (got 'no.wasm'); the path of a component, relative to this file".into()),
+        (component("huge.wasm"), "skep.toml:6: tenant.b.component: 268435457 bytes are more than 256 MiB (got 'huge.wasm'); a smaller component: strip its debug sections with `wasm-tools strip`".into()),
+        (named("B"), format!("skep.toml:6: tenant.B.name: not a tenant's name (got 'B'); {NAME}")),
+        (named("b-"), format!("skep.toml:6: tenant.b-.name: not a tenant's name (got 'b-'); {NAME}")),
+        (named("1b"), format!("skep.toml:6: tenant.1b.name: not a tenant's name (got '1b'); {NAME}")),
+        (named(""), format!("skep.toml:6: tenant[0].name: not a tenant's name (got ''); {NAME}")),
+        (named("b.c"), format!("skep.toml:6: tenant.b.c.name: not a tenant's name (got 'b.c'); {NAME}")),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(complaints(dir.path(), text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn profiles_name_their_own_lines() {
+    let dir = directory();
+    let cases: &[(&str, &str)] = &[
+        ("extends = 'latency'\nslots = 260", ""),
+        ("extends = 'latency'\nslots = 259", "\
+mine.toml:2: slots: the pool can run out under running requests (got 259); running_max + decommit_batch at most slots"),
+        ("extends = 'balanced'\ntick_us = 501", "mine.toml:2: tick_us: the ticker is too slow to end a slice in time (got 501); tick_us at most half of slice_us"),
+        ("extends = 'balanced'\nasync_stack_kib = 508", "mine.toml:2: async_stack_kib: no room for host frames above the guest's stack (got 508); async_stack_kib at least wasm_stack_kib + 256"),
+        ("extends = 'balanced'\nmemory_reservation_mib = 511", "mine.toml:2: memory_reservation_mib: a memory would outgrow its reservation (got 511); memory_mib_max at most memory_reservation_mib"),
+        ("extends = 'balanced'\nslots = 11000", "mine.toml:2: slots: the pools of both engines need more than 80 TiB of address space (got 11000); slots * 2 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation"),
+        ("extends = 'balanced'\nring_entries = 1000\nmemory_guard_kib = 65", "\
+mine.toml:2: ring_entries: not a power of two (got 1000); a power of two, as io_uring_setup(2) rounds to one
+mine.toml:3: memory_guard_kib: not whole pages (got 65); a multiple of 4 KiB"),
+        ("extends = 'balanced'\nslots = 15\npagemap_scan = 1\nticks = 2", "\
+mine.toml:2: slots: out of range (got 15); 16 to 1000000 slots
+mine.toml:3: pagemap_scan: wrong type (got 1); true or false
+mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
+        ("extends = 'fast'", "mine.toml:1: extends: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("extends = 'mine.toml'", "mine.toml: extends: the chain of profiles is too long; at most 4 files, without a circle"),
+    ];
+    for (profile, expected) in cases {
+        fs::write(dir.path().join("mine.toml"), profile).unwrap();
+        let text = format!("{BASE}[workers]\nprofile = 'mine.toml'\n");
+        assert_eq!(complaints(dir.path(), &text), *expected, "{profile}");
+    }
+    fs::write(dir.path().join("mine.toml"), "slots = 20").unwrap();
+    let text = format!("{BASE}[workers]\nprofile = 'mine.toml'\n");
+    let said = complaints(dir.path(), &text);
+    assert_eq!(said.lines().count(), 16, "{said}");
+    assert!(said.contains("tick_us: missing; 50 to 5000 µs, or `extends = \"balanced\"`"));
+}
+
+#[test]
+fn built_in_profiles_are_right() {
+    for name in Profile::names() {
+        if let Err(errors) = Profile::find(name, Path::new("")) {
+            panic!("{errors}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_is_completed() {
+    let dir = directory();
+    let host = load(dir.path(), BASE).unwrap();
+    let expected = Tenant {
+        name: "a".into(),
+        component: dir.path().join("ok.wasm"),
+        hosts: vec![HostPattern::Exact("a.test".into())],
+        cores: Cores::Count(1),
+        env: Default::default(),
+        limits: Limits::default(),
+    };
+    assert_eq!(host.tenants, [expected]);
+    assert_eq!(
+        host.cores,
+        [1, 2, 8],
+        "auto: the cores this process may use"
+    );
+    assert_eq!(
+        host.profile,
+        Profile::find("balanced", Path::new("")).unwrap()
+    );
+    assert!(host.artifacts_dir.is_absolute() && host.source.is_absolute());
+
+    let more = "[artifacts]\ndir = 'cache'\n[log]\nfile = 'log.jsonl'\n";
+    let host = load(dir.path(), &format!("{BASE}{more}")).unwrap();
+    assert_eq!(host.artifacts_dir, dir.path().join("cache"));
+    assert_eq!(host.log.file, Some(dir.path().join("log.jsonl")));
+}
+
+/// What another limit must be for one to reach its end.
+fn companion(limit: &Limit, value: u64) -> &'static str {
+    match limit.name {
+        "cpu_ms" if value > limits::WALL_MS.default => "wall_ms = 86400000\n",
+        "wall_ms" if value < limits::CPU_MS.default => "cpu_ms = 1\n",
+        "head_bytes_max" if value < limits::TARGET_BYTES_MAX.default => "target_bytes_max = 256\n",
+        _ => "",
+    }
+}
+
+#[test]
+fn limits_hold_at_both_ends() {
+    let dir = directory();
+    let profile = "extends = 'balanced'\nmemory_mib_max = 4096\n";
+    fs::write(dir.path().join("large.toml"), profile).unwrap();
+    let sections = [
+        ("tenant.limits", limits::TENANT),
+        ("http", limits::HTTP),
+        ("workers", limits::WORKERS),
+    ];
+    for (section, table) in sections {
+        let accepts = |limit: &Limit, value: i64| {
+            let companion = companion(limit, value.unsigned_abs());
+            let line = format!("{} = {value}\n{companion}", limit.name);
+            let large = "profile = 'large.toml'\n";
+            let text = match section {
+                "workers" => format!("{BASE}[workers]\n{large}{line}"),
+                _ => format!("{BASE}[{section}]\n{line}[workers]\n{large}"),
+            };
+            load(dir.path(), &text).is_ok()
+        };
+        for limit in table {
+            let (min, max) = (limit.min as i64, limit.max as i64);
+            assert!(accepts(limit, min), "{} = {min}", limit.name);
+            assert!(accepts(limit, max), "{} = {max}", limit.name);
+            assert!(!accepts(limit, min - 1), "{} = {min} - 1", limit.name);
+            assert!(!accepts(limit, max + 1), "{} = {max} + 1", limit.name);
+        }
+    }
+}
+
+#[test]
+fn counts_hold_at_their_limit() {
+    let dir = directory();
+    let hosts = |count: usize| {
+        let list: Vec<_> = (0..count).map(|n| format!("'h{n}.test'")).collect();
+        format!(
+            "{BASE}{OTHER_TENANT}name = 'b'\nhosts = [{}]\n",
+            list.join(",")
+        )
+    };
+    let name = |bytes: usize| {
+        let name = "n".repeat(bytes);
+        format!("{BASE}{OTHER_TENANT}name = '{name}'\nhosts = ['b.test']\n")
+    };
+    let tenants = |count: usize| {
+        let mut text = BASE.to_owned();
+        for n in 1..count {
+            let _ = write!(text, "{OTHER_TENANT}name = 't{n}'\nhosts = ['h{n}.test']\n");
+        }
+        text
+    };
+    let variables = |count: usize| {
+        let list: Vec<_> = (0..count).map(|n| format!("V{n} = ''")).collect();
+        format!("{BASE}env = {{ {} }}\n", list.join(", "))
+    };
+    let env_bytes = |bytes: usize| {
+        format!(
+            "{BASE}env = {{ A = '{}' }}\n",
+            "x".repeat(bytes - "A".len())
+        )
+    };
+    let listen = |count: usize| {
+        let list: Vec<_> = (1..=count).map(|n| format!("'127.0.0.1:{n}'")).collect();
+        format!("[listen]\nhttp = [{}]\n", list.join(","))
+    };
+    type Text<'a> = &'a dyn Fn(usize) -> String;
+    let cases: [(Text<'_>, usize, &str); 6] = [
+        (&hosts, limits::HOSTS_PER_TENANT_MAX, "too many hosts"),
+        (&name, limits::TENANT_NAME_BYTES_MAX, "not a tenant's name"),
+        (
+            &tenants,
+            limits::TENANTS_MAX,
+            "10001 tenants are too many; at most 10000",
+        ),
+        (
+            &variables,
+            limits::ENV_VARIABLES_MAX,
+            "257 variables are too many; at most 256",
+        ),
+        (
+            &env_bytes,
+            limits::ENV_BYTES_MAX,
+            "names and values have 65537 bytes; at most 65536 bytes",
+        ),
+        (&listen, limits::LISTEN_ADDRESSES_MAX, "too many addresses"),
+    ];
+    for (text, limit, wrong) in cases {
+        assert_eq!(complaints(dir.path(), &text(limit)), "");
+        let said = complaints(dir.path(), &text(limit + 1));
+        assert!(
+            said.contains(wrong) && said.lines().count() == 1,
+            "{wrong}: {said}"
+        );
+    }
+}
+
+#[test]
+fn the_largest_tenant_fits_a_control_message() {
+    let host = |n: usize| {
+        let label = "h".repeat(limits::HOST_LABEL_BYTES_MAX);
+        let pattern = format!("{n:063}.{label}.{label}.{}", &label[2..]);
+        assert_eq!(pattern.len(), limits::HOST_BYTES_MAX);
+        HostPattern::parse(&pattern).unwrap()
+    };
+    let tenant = Tenant {
+        name: "n".repeat(limits::TENANT_NAME_BYTES_MAX),
+        component: PathBuf::from("\\".repeat(4096)),
+        hosts: (0..limits::HOSTS_PER_TENANT_MAX).map(host).collect(),
+        cores: Cores::List((0..limits::WORKERS_MAX).collect()),
+        env: [("A".to_owned(), "\n".repeat(limits::ENV_BYTES_MAX - 1))].into(),
+        limits: Limits::default(),
+    };
+    let message = serde_json::to_vec(&tenant).unwrap();
+    // Room for the placement that goes with it.
+    let room = limits::WORKERS_MAX * 4 + 256;
+    assert!(message.len() + room <= limits::CONTROL_MESSAGE_BYTES_MAX);
+}
+
+#[test]
+fn a_single_application_answers_for_every_host() {
+    let dir = directory();
+    let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let single = |file: &str, env: &[(&str, &str)], budget| {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Host::single(dir.path().join(file), address, env.collect(), budget)
+    };
+    let host = single("ok.wasm", &[("A", "1")], Budget::default()).unwrap();
+    assert_eq!(host.tenants[0].hosts, [HostPattern::Any]);
+    assert_eq!(host.cores.len(), 1);
+    assert!(host.tenants[0].limits.memory_mib <= host.profile.memory_mib_max);
+
+    let cpu = |cpu_ms| Budget {
+        cpu_ms: Some(cpu_ms),
+        ..Budget::default()
+    };
+    let refused = single("ok.wasm", &[], cpu(0)).unwrap_err().to_string();
+    assert_eq!(refused, "--cpu-ms: out of range (got 0); 1 to 600000 ms");
+    let refused = single("ok.wasm", &[("1", "")], cpu(1)).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("--env: not a variable's name (got 1)")
+    );
+    let refused = single("core.wasm", &[], cpu(1)).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("component: a core module, not a component")
+    );
+}
+
+#[test]
+fn the_demo_has_four_tenants() {
+    let dir = directory();
+    let address = "127.0.0.1:0".parse().unwrap();
+    assert!(Host::for_demo(dir.path(), address).is_err());
+    for name in ["hello", "echo", "spin", "trap"] {
+        let file = dir.path().join(name).with_extension("wasm");
+        fs::copy(dir.path().join("ok.wasm"), file).unwrap();
+    }
+    let host = Host::for_demo(dir.path(), address).unwrap();
+    let hosts: Vec<_> = host
+        .tenants
+        .iter()
+        .map(|it| it.hosts[0].to_string())
+        .collect();
+    assert_eq!(
+        hosts,
+        [
+            "hello.localhost",
+            "echo.localhost",
+            "spin.localhost",
+            "trap.localhost"
+        ]
+    );
+}
+
+#[test]
+fn the_command_refuses_with_status_2() {
+    let dir = directory();
+    let check = |text: &str| {
+        fs::write(dir.path().join("skep.toml"), text).unwrap();
+        let skep = env!("CARGO_BIN_EXE_skep");
+        let arguments = ["check", "--config", "skep.toml"];
+        let mut command = Command::new(skep);
+        let output = command.args(arguments).current_dir(dir.path()).output();
+        let output = output.unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), errors)
+    };
+    let (status, errors) = check(BASE);
+    assert_eq!(status, Some(0), "{errors}");
+    let cases = [
+        (
+            format!("{BASE}[tenant.limits]\ncpu_ms = 0\n"),
+            "skep.toml:8: tenant.a.limits.cpu_ms: out of range (got 0); 1 to 600000 ms\n",
+        ),
+        (
+            format!("{BASE}[log]\nlevel = 1\naccess = 'no'\n"),
+            "skep.toml:8: log.level: unknown key; known here: access, file\n\
+             skep.toml:9: log.access: unknown value (got 'no'); off, faults, all\n",
+        ),
+        (
+            BASE.replace("ok.wasm", "core.wasm"),
+            "skep.toml:5: tenant.a.component: a core module, not a component \
+             (got \"core.wasm\"); build for wasm32-wasip2, or wrap it with \
+             `wasm-tools component new`\n",
+        ),
+        (
+            BASE.replace("a.test", "A.test"),
+            "skep.toml:6: tenant.a.hosts: upper-case letters (got \"A.test\"); \
+             the name in lower case\n",
+        ),
+    ];
+    for (text, expected) in cases {
+        let (status, errors) = check(&text);
+        assert_eq!(status, Some(2), "{text}");
+        assert!(errors.contains(expected), "{text}\n{errors}");
+    }
+}
+
+#[test]
+fn the_document_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIG.md");
+    let generated = skep::config::docs::markdown().unwrap();
+    if std::env::var_os("SKEP_BLESS").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == generated,
+        "docs/CONFIG.md differs from the code: SKEP_BLESS=1 cargo test --test config"
+    );
+}
+
+#[test]
+fn the_documented_example_is_accepted() {
+    let dir = directory();
+    fs::copy(dir.path().join("ok.wasm"), dir.path().join("hello.wasm")).unwrap();
+    let document = skep::config::docs::markdown().unwrap();
+    let mut examples = document
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let whole = examples.next().unwrap();
+    assert_eq!(complaints(dir.path(), whole), "");
+    fs::write(dir.path().join("mine.toml"), examples.next().unwrap()).unwrap();
+    let profile = Profile::find("mine.toml", dir.path()).unwrap();
+    assert_eq!(profile.running_max, 128);
+}

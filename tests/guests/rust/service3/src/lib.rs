@@ -1,0 +1,104 @@
+//! A WASI 0.3 service: `wasi:http/handler`, with async calls and streams of the component model.
+//!
+//! ```text
+//!   /          Hello from skep              /sleep?ms=N   waits, then answers
+//!   /echo      the request's body stream,   /spin         computes for ever
+//!              handed on as it is           /trap         executes `unreachable`
+//!   /trailers  a body, then trailers
+//! ```
+
+use wasip3::clocks::monotonic_clock;
+use wasip3::exports::http::handler::Guest;
+use wasip3::http::types::{ErrorCode, Fields, Request, Response, Trailers};
+use wasip3::{wit_bindgen, wit_future, wit_stream};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+struct Service;
+
+wasip3::http::service::export!(Service);
+
+impl Guest for Service {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let target = request.get_path_with_query().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        match path {
+            "/" => text(200, "Hello from skep\n", None),
+            "/echo" => echo(request),
+            "/sleep" => {
+                let ms = query
+                    .strip_prefix("ms=")
+                    .and_then(|ms| ms.parse().ok())
+                    .unwrap_or(0);
+                monotonic_clock::wait_for(ms * NS_PER_MS).await;
+                text(200, &format!("slept {ms} ms\n"), None)
+            }
+            "/spin" => spin(),
+            "/trap" => core::arch::wasm32::unreachable(),
+            "/trailers" => {
+                let trailers = fields(&[("x-trailer", "the end")])?;
+                text(200, "trailers follow\n", Some(trailers))
+            }
+            other => text(404, &format!("no route {other}\n"), None),
+        }
+    }
+}
+
+/// A response of text, with `content-length` unless trailers follow. The body is written while the host reads it.
+fn text(status: u16, text: &str, trailers: Option<Trailers>) -> Result<Response, ErrorCode> {
+    let length = text.len().to_string();
+    let last = if trailers.is_some() {
+        ("trailer", "x-trailer")
+    } else {
+        ("content-length", length.as_str())
+    };
+    let headers = fields(&[("content-type", "text/plain"), last])?;
+    let (mut body, body_out) = wit_stream::new();
+    let (end, end_out) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(headers, Some(body_out), end_out);
+    response
+        .set_status_code(status)
+        .map_err(|()| ErrorCode::InternalError(None))?;
+    let bytes = text.as_bytes().to_vec();
+    wit_bindgen::spawn_local(async move {
+        if body.write_all(bytes).await.is_empty() {
+            drop(body);
+            let _ = end.write(Ok(trailers)).await;
+        }
+    });
+    Ok(response)
+}
+
+/// The host moves the bytes: the streams of the request become those of the response.
+fn echo(request: Request) -> Result<Response, ErrorCode> {
+    let repeated: Vec<_> = ["content-type", "trailer"]
+        .into_iter()
+        .flat_map(|name| {
+            request
+                .get_headers()
+                .get(name)
+                .into_iter()
+                .map(move |value| (name.to_owned(), value))
+        })
+        .collect();
+    let headers = Fields::from_list(&repeated).map_err(|_| ErrorCode::InternalError(None))?;
+    let (_received, received_out) = wit_future::new(|| Ok(()));
+    let (body, trailers) = Request::consume_body(request, received_out);
+    let (response, _sent) = Response::new(headers, Some(body), trailers);
+    Ok(response)
+}
+
+fn spin() -> ! {
+    let mut turns = 0_u64;
+    loop {
+        turns = core::hint::black_box(turns.wrapping_add(1));
+    }
+}
+
+fn fields(list: &[(&str, &str)]) -> Result<Fields, ErrorCode> {
+    let list: Vec<_> = list
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    Fields::from_list(&list).map_err(|_| ErrorCode::InternalError(None))
+}
