@@ -93,7 +93,7 @@ async fn pass_on(core: &Core, stream: TcpStream) -> Option<TcpStream> {
         buffered: &[],
     };
     handover.encode(&mut frame);
-    let sent = core.mailboxes[worker].try_send_bytes(&frame, &[fd::borrow(&stream)]);
+    let sent = core.mailboxes[worker].try_send_bytes(&frame, &[fd::of(&stream)]);
     // A full mailbox is tried again, with patience, once the head was read.
     sent.is_err().then_some(stream)
 }

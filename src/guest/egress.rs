@@ -15,8 +15,11 @@ use wasmtime_wasi_http::{
 use super::State;
 use crate::config::limits;
 
-static FORBIDDEN: LazyLock<ForbiddenHeaderFilter> =
-    LazyLock::new(|| Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)));
+/// The stock list is a constant: named where it is used, it would be built and dropped every time.
+static FORBIDDEN: [HeaderName; 9] = DEFAULT_FORBIDDEN_HEADERS;
+
+static FILTER: LazyLock<ForbiddenHeaderFilter> =
+    LazyLock::new(|| Arc::new(|name| FORBIDDEN.contains(name)));
 
 /// The hooks of the stock `wasi:http` implementation.
 pub(super) struct Hooks;
@@ -25,12 +28,12 @@ type SentBody = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for Hooks {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+        FORBIDDEN.contains(name)
     }
 
     /// Trailers are filtered through this one (GHSA-jxcf-8qw5-5c33).
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::clone(&FORBIDDEN)
+        Arc::clone(&FILTER)
     }
 
     fn send_request(

@@ -32,6 +32,9 @@ pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
 pub use stdio::{LineSink, Stream};
 
+/// Host resources of a small request: room for them is made at once and not by growing.
+const RESOURCES_USUAL: usize = 16;
+
 /// What every request of one tenant has in common.
 #[derive(Debug)]
 pub struct Grants {
@@ -68,7 +71,7 @@ pub struct State {
 impl State {
     /// The state of a new request.
     pub fn new(grants: Arc<Grants>, meter: Rc<Meter>, sink: Rc<dyn LineSink>) -> Self {
-        let mut table = ResourceTable::new();
+        let mut table = ResourceTable::with_capacity(RESOURCES_USUAL);
         table.set_max_capacity(grants.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits::FIELDS_BYTES);

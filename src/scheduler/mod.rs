@@ -165,7 +165,11 @@ impl Future for Arriving {
                 }
                 Some(_) if turn.closed() => Poll::Pending,
                 Some(ticket) => {
-                    queue.retain(|(waiting, _)| *waiting != ticket);
+                    // Woken in order, so it is nearly always the first.
+                    match queue.front() {
+                        Some((first, _)) if *first == ticket => drop(queue.pop_front()),
+                        _ => queue.retain(|(waiting, _)| *waiting != ticket),
+                    }
                     self.ticket = None;
                     Poll::Ready(())
                 }

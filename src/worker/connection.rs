@@ -18,13 +18,12 @@ use crate::config::limits;
 use crate::control::Handover;
 use crate::fault::Reason;
 use crate::http::{self as codec, BodyDecoder, Chunk, Parsed, RequestHead, Version};
-use crate::sys::fd;
 use crate::worker::core::Core;
 use crate::worker::exchange::{exchange, refuse};
 use crate::worker::log::Access;
 use crate::worker::outbound::Asked;
 use crate::worker::runtime::within;
-use crate::worker::stream::{Gone, Reader, Writer, split};
+use crate::worker::stream::{Gone, Reader, Writer, release, split};
 use crate::worker::tenant::Tenant;
 
 /// What the drain needs to know of a connection.
@@ -56,12 +55,8 @@ pub async fn serve(core: Rc<Core>, incoming: Incoming) {
     });
     let id = fd as u64;
     core.connections.borrow_mut().insert(id, Rc::clone(&idle));
-    let (reader, writer) = split(
-        incoming.stream,
-        incoming.buffered,
-        core.profile.read_buffer_bytes,
-    );
-    let mut connection = Connection {
+    let (reader, writer) = split(incoming.stream, incoming.buffered);
+    let connection = Connection {
         core: Rc::clone(&core),
         idle,
         reader,
@@ -80,6 +75,10 @@ struct Connection {
     hops: u8,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made and taken apart at once, once per request"
+)]
 /// What came of waiting for a request.
 enum Head {
     Here(RequestHead),
@@ -95,21 +94,24 @@ enum Next {
     Close,
     /// Close, but let the client read the answer first.
     Linger,
+    /// Another worker serves the connection from now on.
+    HandedOver,
 }
 
 impl Connection {
-    async fn run(&mut self) {
+    async fn run(mut self) {
         loop {
             match self.one_request().await {
                 Next::Request => {}
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
+                Next::HandedOver => return release(self.reader, self.writer),
             }
         }
     }
 
     async fn one_request(&mut self) -> Next {
-        let head = match self.head().await {
+        let mut head = match self.head().await {
             Ok(Head::Here(head)) => head,
             Ok(Head::Elsewhere(worker)) => return self.hand_over(worker).await,
             Ok(Head::None) => return Next::Close,
@@ -118,19 +120,19 @@ impl Connection {
         let started = Instant::now();
         let Some(tenant) = self.core.tenants.lookup(&head.host) else {
             return self
-                .unserved(&head, None, Reason::UnknownHost, started)
+                .unserved(head, None, Reason::UnknownHost, started)
                 .await;
         };
         if let codec::BodyLength::Length(length) = head.body
             && length > tenant.placed.tenant.limits.request_body_bytes
         {
             let reason = Reason::BodyTooLarge;
-            return self.unserved(&head, Some(&tenant), reason, started).await;
+            return self.unserved(head, Some(&tenant), reason, started).await;
         }
         self.hops = 0;
         let mut decoder =
             BodyDecoder::new(head.body, tenant.placed.tenant.limits.request_body_bytes);
-        let access = self.core.log.wants_access().then(|| Access::of(&head));
+        let access = self.core.log.wants_access().then(|| Access::of(&mut head));
         let outcome = exchange(
             &self.core,
             &tenant,
@@ -159,7 +161,10 @@ impl Connection {
             }
             let limit = Duration::from_millis(self.core.http.idle_timeout_ms);
             self.idle.idle.set(true);
-            let filled = self.reader.fill_within(limit).await;
+            let filled = self
+                .reader
+                .fill_within(limit, self.core.profile.read_buffer_bytes)
+                .await;
             self.idle.idle.set(false);
             if filled.is_err() {
                 return Ok(Head::None);
@@ -174,7 +179,11 @@ impl Connection {
                 Parsed::Complete(head) => return Ok(Head::Here(head)),
                 Parsed::Partial => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    match self.reader.fill_within(left).await {
+                    match self
+                        .reader
+                        .fill_within(left, self.core.profile.read_buffer_bytes)
+                        .await
+                    {
                         Ok(()) => {}
                         Err(Gone::TimedOut) => return Err(Reason::HeadTimeout),
                         Err(Gone::Closed) => return Ok(Head::None),
@@ -196,10 +205,9 @@ impl Connection {
         };
         handover.encode(&mut frame);
         for _ in 0..limits::HANDOVER_TRIES {
-            let socket = fd::borrow(&self.reader);
-            let sent = self.core.mailboxes[worker].try_send_bytes(&frame, &[socket]);
+            let sent = self.core.mailboxes[worker].try_send_bytes(&frame, &[self.reader.fd()]);
             match sent {
-                Ok(()) => return Next::Close,
+                Ok(()) => return Next::HandedOver,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     monoio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -215,14 +223,14 @@ impl Connection {
     /// Answers a request that no guest sees.
     async fn unserved(
         &mut self,
-        head: &RequestHead,
+        mut head: RequestHead,
         tenant: Option<&Tenant>,
         reason: Reason,
         started: Instant,
     ) -> Next {
-        let asked = self.core.asked(head);
+        let asked = self.core.asked(&head);
         let outcome = refuse(&mut self.writer, &asked, reason).await;
-        let access = self.core.log.wants_access().then(|| Access::of(head));
+        let access = self.core.log.wants_access().then(|| Access::of(&mut head));
         self.core
             .log
             .access(access, tenant.map(Tenant::name), &outcome, started);
@@ -257,7 +265,12 @@ impl Connection {
                     None => return false,
                 },
                 Ok(Chunk::NeedMore) => {
-                    if self.reader.fill_within(limit).await.is_err() {
+                    if self
+                        .reader
+                        .fill_within(limit, self.core.profile.read_buffer_bytes)
+                        .await
+                        .is_err()
+                    {
                         return false;
                     }
                 }
@@ -274,7 +287,7 @@ impl Connection {
         let drain = async {
             loop {
                 self.reader.buf.clear();
-                match self.reader.fill().await {
+                match self.reader.fill(self.core.profile.read_buffer_bytes).await {
                     Ok(0) | Err(_) => return,
                     Ok(read) if read > left => return,
                     Ok(read) => left -= read,

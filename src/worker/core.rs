@@ -41,8 +41,8 @@ pub struct Core {
     pub log: Log,
     /// Every worker's mailbox, in worker order; empty when there is only this one.
     pub mailboxes: Vec<Channel>,
-    /// How long a request waits for a first compile.
-    pub compile_wait: Duration,
+    /// Requests that may wait for a first compile at once.
+    pub compile_waiters: Rc<Semaphore>,
     /// Set when the worker accepts no more requests.
     pub draining: Cell<bool>,
     /// Open connections, for the drain to find the idle ones.
@@ -66,8 +66,8 @@ impl Core {
         Rc::new(Self {
             index,
             slots: Semaphore::new(profile.running_max),
-            tenants: Tenants::new(index),
-            compile_wait: Duration::from_millis(limits::ARTIFACT_WAIT_MS),
+            tenants: Tenants::new(index, log.clone()),
+            compile_waiters: Semaphore::new(limits::ARTIFACT_WAITERS_MAX),
             profile,
             http,
             engines,

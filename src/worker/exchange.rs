@@ -71,15 +71,15 @@ pub async fn exchange(
     reader: &mut Reader,
     writer: &mut Writer,
 ) -> Outcome {
-    let asked = core.asked(&head);
+    let mut asked = core.asked(&head);
     let started = Instant::now();
-    let admitted = match tenant.admit(&core.slots).await {
-        Ok(admitted) => admitted,
+    // The program first: a request that waits for the compiler holds nobody's place.
+    let program = match tenant.program(core).await {
+        Ok(program) => program,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
-    let wait = core.compile_wait.min(tenant.wall());
-    let program = match tenant.program(&core.engines, wait).await {
-        Ok(program) => program,
+    let admitted = match tenant.admit(&core.slots).await {
+        Ok(admitted) => admitted,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
     scheduler::arrive().await;
@@ -91,7 +91,7 @@ pub async fn exchange(
     let call = Invocation {
         grants: std::sync::Arc::clone(&tenant.grants),
         meter: Rc::clone(&meter),
-        sink: core.log.sink(tenant.name()),
+        sink: Rc::clone(&tenant.sink),
         request: guest_request(head, &inbound),
         respond,
     };
@@ -100,12 +100,18 @@ pub async fn exchange(
         Rc::clone(&meter),
         run(program, call, admitted),
     ));
-    let mut pump = pin!(pump(reader, decoder, &inbound, asked.timeout));
+    let mut pump = pin!(pump(
+        reader,
+        decoder,
+        &inbound,
+        asked.timeout,
+        core.profile.body_chunk_bytes,
+    ));
     let mut pumping = true;
     let mut wall = None;
     let mut answer = pin!(answer(
         writer,
-        &asked,
+        &mut asked,
         response,
         &inbound,
         expect_continue,
@@ -177,9 +183,12 @@ where
 }
 
 /// Waits for the guest's response and sends it; or sends what there is to say instead.
+///
+/// A client that was never told to continue may send its body all the same or leave it out: what
+/// follows the answer could be either, so the connection is not used again (RFC 9110 §10.1.1).
 async fn answer(
     writer: &mut Writer,
-    asked: &Asked,
+    asked: &mut Asked,
     mut response: oneshot::Receiver<Result<Response, wasmtime::Error>>,
     inbound: &Inbound,
     mut expect_continue: bool,
@@ -196,6 +205,7 @@ async fn answer(
             }
             Event::Stopped(reason) => break reason,
             Event::Response(response) => {
+                asked.keep_alive &= !expect_continue;
                 match stoppable(outbound::send(writer, response, asked), progress).await {
                     Ok(Ok(sent)) => return (Some(sent), sent.broken),
                     Ok(Err(reason)) => break reason,
@@ -205,6 +215,7 @@ async fn answer(
             }
         }
     };
+    asked.keep_alive &= !expect_continue;
     let outcome = refuse(writer, asked, reason).await;
     (outcome.sent, outcome.reason)
 }
@@ -225,6 +236,11 @@ async fn next_event(
         if let Some(reason) = progress.stop.get() {
             return Poll::Ready(Event::Stopped(reason));
         }
+        // Before the response: a guest may answer first and then read, and once its head is out
+        // nobody can tell the client to send the body (RFC 9110 §10.1.1).
+        if expect_continue && inbound.wanted() {
+            return Poll::Ready(Event::Continue);
+        }
         match Pin::new(&mut *response).poll(cx) {
             Poll::Ready(Ok(Ok(response))) => return Poll::Ready(Event::Response(response)),
             Poll::Ready(Ok(Err(error))) => {
@@ -235,9 +251,6 @@ async fn next_event(
                 return Poll::Ready(Event::Stopped(Reason::NoResponse));
             }
             Poll::Ready(Err(oneshot::Canceled)) | Poll::Pending => {}
-        }
-        if expect_continue && inbound.wanted() {
-            return Poll::Ready(Event::Continue);
         }
         Poll::Pending
     })

@@ -100,7 +100,8 @@ impl Inbound {
     }
 }
 
-/// Moves the body from the connection to the guest until it ends or the guest lets go of it.
+/// Moves the body from the connection to the guest until it ends or the guest lets go of it,
+/// waiting no longer than `timeout` for the client and reading up to `read_bytes` at once.
 ///
 /// # Errors
 /// When the client breaks the rules or the connection: the request cannot go on.
@@ -109,6 +110,7 @@ pub async fn pump(
     decoder: &mut BodyDecoder,
     inbound: &Inbound,
     timeout: Duration,
+    read_bytes: usize,
 ) -> Result<(), Reason> {
     while inbound.demand().await {
         loop {
@@ -125,7 +127,7 @@ pub async fn pump(
                     return Ok(());
                 }
                 Ok(Chunk::NeedMore) => {
-                    if let Err(gone) = reader.fill_within(timeout).await {
+                    if let Err(gone) = reader.fill_within(timeout, read_bytes).await {
                         inbound.fail(Error::ConnectionTerminated);
                         return Err(match gone {
                             Gone::Closed => Reason::ClientGone,

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+
 use crate::config::{AccessLog, limits};
 use crate::fault::{Fault, Reason};
 use crate::guest::{LineSink, Stream};
@@ -39,22 +41,35 @@ struct Inner {
     flusher: RefCell<Option<Waker>>,
 }
 
-/// What an access line says of a request.
+/// What an access line says of a request. Cheap to take of every request, although few are logged.
 #[derive(Debug)]
 pub struct Access {
-    method: http::Method,
-    host: String,
-    path: String,
+    host: Box<str>,
+    /// The head as received: method and target are read from it when a line is written.
+    raw: Bytes,
 }
 
 impl Access {
-    /// Of this request.
-    pub fn of(head: &RequestHead) -> Self {
+    /// Of this request. Takes the host, which nothing needs after routing.
+    pub fn of(head: &mut RequestHead) -> Self {
         Self {
-            method: head.method.clone(),
-            host: head.host.to_string(),
-            path: head.uri.to_string(),
+            host: std::mem::take(&mut head.host),
+            raw: head.raw.clone(),
         }
+    }
+
+    /// Method and target, cut to what a line should hold.
+    fn request_line(&self) -> (&str, &str) {
+        let line = self
+            .raw
+            .split(|byte| *byte == b'\r')
+            .find(|line| !line.is_empty());
+        let text = line.and_then(|line| std::str::from_utf8(line).ok());
+        let mut words = text.unwrap_or_default().trim_start().split(' ');
+        let method = words.next().unwrap_or_default();
+        let target = words.next().unwrap_or_default();
+        let cut = floor_char_boundary(target, limits::ACCESS_TARGET_BYTES_MAX);
+        (method, &target[..cut])
     }
 }
 
@@ -101,9 +116,9 @@ impl Log {
             time: now(),
             kind: "access",
             tenant,
-            method: access.as_ref().map(|access| access.method.as_str()),
-            host: access.as_ref().map(|access| access.host.as_str()),
-            path: access.as_ref().map(|access| access.path.as_str()),
+            method: access.as_ref().map(|access| access.request_line().0),
+            host: access.as_ref().map(|access| &*access.host),
+            path: access.as_ref().map(|access| access.request_line().1),
             status: outcome.sent.map(|sent| sent.status.as_u16()),
             reason: outcome.reason.map(Reason::code),
             fault: outcome.reason.map(|reason| reason.fault().as_str()),

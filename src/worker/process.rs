@@ -16,7 +16,7 @@ use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWo
 use crate::engine::Engines;
 use crate::scheduler::{self, Ticker};
 use crate::sys::channel::Channel;
-use crate::sys::{affinity, swap};
+use crate::sys::{affinity, process, swap};
 use crate::worker::connection::{Incoming, serve};
 use crate::worker::core::Core;
 use crate::worker::log::{Destination, Log};
@@ -38,6 +38,7 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     let (mailbox, broker, log) = (next()?, next()?, next()?);
     let mailboxes: Vec<_> = fds.map(Channel::from_fd).collect();
 
+    process::set_name(&format!("skep-worker-{}", start.index))?;
     let (engines, _ticker) = engines(&start.profile)?;
     if let Some(core) = start.core {
         affinity::pin_to(core).with_context(|| format!("pinning to core {core}"))?;

@@ -1,7 +1,7 @@
 //! The two halves of a client connection, each with its buffer.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -11,6 +11,7 @@ use monoio::io::{
 };
 use monoio::net::TcpStream;
 
+use crate::sys::fd;
 use crate::worker::runtime::within;
 
 /// Why bytes do not arrive or leave.
@@ -25,11 +26,9 @@ pub enum Gone {
 /// What a client sends.
 #[derive(Debug)]
 pub struct Reader {
-    fd: RawFd,
     half: OwnedReadHalf<TcpStream>,
     /// Bytes read and not yet used.
     pub buf: BytesMut,
-    read_bytes: usize,
 }
 
 /// What a client is sent.
@@ -40,17 +39,10 @@ pub struct Writer {
     pub out: Vec<u8>,
 }
 
-/// Splits a connection. `buf` holds bytes that were read from it before; reads ask for
-/// `read_bytes` at least.
-pub fn split(stream: TcpStream, buf: BytesMut, read_bytes: usize) -> (Reader, Writer) {
-    let fd = stream.as_raw_fd();
+/// Splits a connection. `buf` holds bytes that were read from it before.
+pub fn split(stream: TcpStream, buf: BytesMut) -> (Reader, Writer) {
     let (read, write) = stream.into_split();
-    let reader = Reader {
-        fd,
-        half: read,
-        buf,
-        read_bytes,
-    };
+    let reader = Reader { half: read, buf };
     let writer = Writer {
         half: write,
         out: Vec::new(),
@@ -58,20 +50,26 @@ pub fn split(stream: TcpStream, buf: BytesMut, read_bytes: usize) -> (Reader, Wr
     (reader, writer)
 }
 
-impl AsRawFd for Reader {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd
-    }
+/// Lets go of a connection that another process has taken over. Dropped one by one, the halves
+/// would end it for that process too: monoio's write half shuts the socket down.
+pub fn release(reader: Reader, writer: Writer) {
+    // Halves of one connection: they fit.
+    let _ = reader.half.reunite(writer.half);
 }
 
 impl Reader {
-    /// Appends what the client sends next to the buffer. Returns the number of bytes, 0 at the
-    /// end of the stream.
+    /// The connection's descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        fd::of_half(&self.half)
+    }
+
+    /// Appends what the client sends next to the buffer, taking `read_bytes` or more if they are
+    /// there. Returns the number of bytes, 0 at the end of the stream.
     ///
     /// # Errors
     /// When the connection is broken.
-    pub async fn fill(&mut self) -> io::Result<usize> {
-        self.buf.reserve(self.read_bytes);
+    pub async fn fill(&mut self, read_bytes: usize) -> io::Result<usize> {
+        self.buf.reserve(read_bytes);
         let buf = std::mem::take(&mut self.buf);
         let (start, end) = (buf.len(), buf.capacity());
         let (result, slice) = self.half.read(buf.slice_mut(start..end)).await;
@@ -83,8 +81,8 @@ impl Reader {
     ///
     /// # Errors
     /// See [`Gone`].
-    pub async fn fill_within(&mut self, limit: Duration) -> Result<(), Gone> {
-        match within(limit, self.fill()).await {
+    pub async fn fill_within(&mut self, limit: Duration, read_bytes: usize) -> Result<(), Gone> {
+        match within(limit, self.fill(read_bytes)).await {
             None => Err(Gone::TimedOut),
             Some(Ok(1..)) => Ok(()),
             Some(Ok(0) | Err(_)) => Err(Gone::Closed),

@@ -8,15 +8,16 @@ use rustc_hash::FxHashMap;
 
 use crate::config::Routes;
 use crate::control::{ArtifactMessage, Placed};
+use crate::worker::log::Log;
 use crate::worker::tenant::{ProgramCell, Tenant};
 
 /// Tenants by host.
 pub type Table = Routes<Rc<Tenant>>;
 
 /// The tenants of a worker: the table in force, the one being made, and the programs.
-#[derive(Debug)]
 pub struct Tenants {
     this_worker: usize,
+    log: Log,
     in_force: RefCell<Rc<Table>>,
     by_name: RefCell<BTreeMap<String, Rc<Tenant>>>,
     next: RefCell<BTreeMap<String, Placed>>,
@@ -27,9 +28,10 @@ pub struct Tenants {
 
 impl Tenants {
     /// No tenants yet.
-    pub fn new(this_worker: usize) -> Self {
+    pub fn new(this_worker: usize, log: Log) -> Self {
         Self {
             this_worker,
+            log,
             in_force: RefCell::new(Rc::new(Table::new(&[]))),
             by_name: RefCell::default(),
             next: RefCell::default(),
@@ -63,7 +65,13 @@ impl Tenants {
             }
             let previous = known.and_then(|tenant| tenant.serving());
             let program = self.program(name, placed.generation);
-            let tenant = Tenant::new(placed.clone(), self.this_worker, program, previous);
+            let tenant = Tenant::new(
+                placed.clone(),
+                self.this_worker,
+                self.log.sink(name),
+                program,
+                previous,
+            );
             by_name.insert(name.clone(), Rc::new(tenant));
         }
         self.programs.borrow_mut().retain(|(name, generation), _| {

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::config::limits;
 use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Program};
 use crate::fault::Reason;
-use crate::guest::Grants;
+use crate::guest::{Grants, LineSink};
+use crate::worker::core::Core;
 use crate::worker::runtime::within;
 use crate::worker::semaphore::{Permit, Semaphore};
 
 /// A tenant in this worker's routing table.
-#[derive(Debug)]
 pub struct Tenant {
     /// What the supervisor said about it.
     pub placed: Placed,
@@ -28,6 +29,8 @@ pub struct Tenant {
     pub here: bool,
     /// The worker that its requests are handed to when it is not.
     pub elsewhere: usize,
+    /// Where its guests' output goes.
+    pub sink: Rc<dyn LineSink>,
     program: Rc<ProgramCell>,
     /// Serves while `program` is not ready: the version before a reload.
     previous: Option<Rc<Program>>,
@@ -47,6 +50,7 @@ impl Tenant {
     pub fn new(
         placed: Placed,
         this_worker: usize,
+        sink: Rc<dyn LineSink>,
         program: Rc<ProgramCell>,
         previous: Option<Rc<Program>>,
     ) -> Self {
@@ -67,6 +71,7 @@ impl Tenant {
             here: placed.workers.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
             elsewhere: placed.workers[this_worker % workers],
+            sink,
             program,
             previous,
             running: Semaphore::new(limits.concurrency.div_ceil(workers)),
@@ -124,14 +129,17 @@ impl Tenant {
     /// while there is none yet.
     ///
     /// # Errors
-    /// [`Reason::Compiling`] when it took longer than `wait`, [`Reason::ComponentRejected`] when
-    /// there will be none.
-    pub async fn program(&self, engines: &Engines, wait: Duration) -> Result<Rc<Program>, Reason> {
-        if let Some(known) = self.known_program(engines) {
+    /// [`Reason::Compiling`] when it is not there in time or too many wait already,
+    /// [`Reason::ComponentRejected`] when there will be none.
+    pub async fn program(&self, core: &Core) -> Result<Rc<Program>, Reason> {
+        if let Some(known) = self.known_program(&core.engines) {
             return known;
         }
+        let waiting = core.compile_waiters.try_acquire();
+        let _waiting = waiting.ok_or(Reason::Compiling)?;
+        let wait = Duration::from_millis(limits::ARTIFACT_WAIT_MS).min(self.wall());
         within(wait, self.program.settled()).await;
-        self.known_program(engines)
+        self.known_program(&core.engines)
             .unwrap_or(Err(Reason::Compiling))
     }
 
@@ -181,9 +189,11 @@ impl std::fmt::Debug for Stage {
 }
 
 impl ProgramCell {
-    /// The broker has the artifact.
+    /// The broker has the artifact. It says so again when it was restarted.
     pub fn arrived(&self, flavour: Flavour, fd: OwnedFd) {
-        self.settle(Stage::Artifact(flavour, fd));
+        if !matches!(*self.stage.borrow(), Stage::Loaded(_)) {
+            self.settle(Stage::Artifact(flavour, fd));
+        }
     }
 
     /// The broker has refused the component.

@@ -65,7 +65,6 @@ fixed! {
 
     // Connections and HTTP/1.1.
     LISTEN_BACKLOG: u32 = 4_096, "connections", "Queue of a listening socket; the default net.core.somaxconn.";
-    ACCEPT_BATCH: usize = 32, "connections", "Accepted in one ring turn, so that a flood does not starve open connections.";
     PEEK_BYTES_MAX: usize = 4_096, "bytes", "Peeked to find the host before a connection is handed over; a later host is found after reading.";
     HEADERS_CAPACITY: usize = 128, "fields", "The head parser's fixed array; headers_max lies within it.";
     PIPELINED_BYTES_MAX: usize = 64 << 10, "bytes", "Read ahead of the request being served; then reading pauses.";
@@ -73,8 +72,6 @@ fixed! {
     CHUNK_EXTENSION_BYTES_TOTAL_MAX: usize = 16 << 10, "bytes", "Chunk extensions of one body together; above it 400 (CVE-2023-39326).";
     TRAILER_BYTES_MAX: usize = 8 << 10, "bytes", "Trailer section of a body; above it 431.";
     TRAILERS_MAX: usize = 32, "fields", "Trailer fields of a body; above it 431.";
-    RESPONSE_HEAD_BYTES_MAX: usize = 64 << 10, "bytes", "Status line and header section of a response; above it 500.";
-    RESPONSE_HEADERS_MAX: usize = 256, "fields", "Header fields of a response; above it 500.";
     DISCARD_BYTES_MAX: u64 = 64 << 10, "bytes", "Unread request body that is read and dropped to keep a connection; above it the connection closes.";
     DISCARD_WAIT_MS: u64 = 1_000, "ms", "Longest wait for the next bytes of such a body.";
     ACCEPT_RETRY_MS: u64 = 10, "ms", "Pause after a failed accept, which mostly means that descriptors ran out.";
@@ -101,6 +98,7 @@ fixed! {
 
     // Logs.
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
+    ACCESS_TARGET_BYTES_MAX: usize = 1 << 10, "bytes", "A request target in an access line; the rest is cut.";
     FAULT_DETAIL_BYTES_MAX: usize = 2 << 10, "bytes", "A trap's message and backtrace in a log line; the rest is cut.";
     LOG_BATCH_WAIT_MS: u64 = 20, "ms", "Longest time a line waits in a worker for others.";
 }

@@ -1,0 +1,98 @@
+//! `skep serve` as a server under test: one worker on the server's core.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::SERVER_CORE;
+
+/// A directory with a configuration, its components and artifacts.
+#[derive(Debug)]
+pub struct Site {
+    dir: tempfile::TempDir,
+    profile: String,
+    access: &'static str,
+    tenants: Vec<(String, PathBuf)>,
+}
+
+impl Site {
+    /// A site without tenants; `profile` is a name or what a profile file says; `access` is which
+    /// requests are logged.
+    ///
+    /// # Errors
+    /// When no directory can be made.
+    pub fn new(profile: &str, access: &'static str) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("skep-bench-").tempdir()?;
+        let mut name = profile.to_owned();
+        if profile.contains('=') {
+            name = "profile.toml".into();
+            fs::write(dir.path().join(&name), profile)?;
+        }
+        let tenants = Vec::new();
+        Ok(Self { dir, profile: name, access, tenants })
+    }
+
+    /// Adds a tenant that answers for `NAME.test`.
+    ///
+    /// # Errors
+    /// When its component cannot be written.
+    pub fn tenant(&mut self, name: &str, component: &[u8]) -> anyhow::Result<()> {
+        let path = self.dir.path().join(name).with_extension("wasm");
+        fs::write(&path, component)?;
+        self.tenants.push((name.to_owned(), path));
+        Ok(())
+    }
+
+    /// Adds a tenant with a component that is there already.
+    pub fn tenant_at(&mut self, name: &str, component: &Path) {
+        self.tenants.push((name.to_owned(), component.to_owned()));
+    }
+
+    /// Writes the configuration, for a server at `port`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(&self, port: u16) -> anyhow::Result<()> {
+        let mut config = format!(
+            "[listen]\nhttp = [\"127.0.0.1:{port}\"]\n\
+             [workers]\ncores = [{SERVER_CORE}]\nprofile = \"{}\"\n\
+             [artifacts]\ndir = \"artifacts\"\n\
+             [log]\naccess = \"{}\"\nfile = \"log\"\n",
+            self.profile, self.access,
+        );
+        for (name, component) in &self.tenants {
+            let component = component.display();
+            write!(
+                config,
+                "[[tenant]]\nname = \"{name}\"\ncomponent = \"{component}\"\nhosts = [\"{name}.test\"]\n\
+                 [tenant.limits]\ncpu_ms = 10000\nwall_ms = 60000\n"
+            )?;
+        }
+        Ok(fs::write(self.file("skep.toml"), config)?)
+    }
+
+    /// The command that serves it.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
+        command.args(["serve", "--config"]).arg(self.file("skep.toml"));
+        command
+    }
+
+    /// The log that the server writes.
+    pub fn log(&self) -> PathBuf {
+        self.file("log")
+    }
+
+    /// Where the server's own messages go.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn messages(&self) -> std::io::Result<fs::File> {
+        fs::File::options().create(true).append(true).open(self.file("messages"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}

@@ -1,0 +1,30 @@
+//! Documents that are generated from the code say what the code says.
+
+use std::path::Path;
+
+fn check(name: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(name);
+    if std::env::var_os("SKEP_BLESS").is_some() {
+        std::fs::write(&path, expected).expect("docs can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "docs/{name} is not what the code says; `SKEP_BLESS=1 cargo test --release --test docs` writes it"
+    );
+}
+
+#[test]
+fn faults() {
+    let text = format!(
+        "# What can go wrong with a request\n\n\
+         An answer that no program gave has the header fields `x-skep-fault` (whose fault it was) and\n\
+         `x-skep-reason` (a stable code, the same as in the access log), and a body of one line. Status 499 is\n\
+         only logged, never sent. When a response's head is out already, the connection is closed instead, and\n\
+         the access log has the reason.\n\n{}",
+        skep::fault::table_markdown()
+    );
+    check("FAULTS.md", &text);
+}
