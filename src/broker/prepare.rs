@@ -5,7 +5,7 @@
 //!  (a few at once)                                │ no, or refused
 //!                                                 ▼
 //!                    wait for a compile job ─► snapshot, same name? ─► compile ─► put ─► done
-//!                     (COMPILE_JOBS_MAX at once)    └ no: with the new name again
+//!               (COMPILE_JOBS_MAX a lane at once)    └ no: with the new name again
 //! ```
 //!
 //! Dropping [`Preparer::prepare`] leaves the queue; a job that runs is finished and its artifact
@@ -132,7 +132,10 @@ fn restless() -> String {
 pub struct Preparer {
     workshop: Arc<Workshop>,
     naming: Arc<Semaphore>,
-    compiling: Arc<Semaphore>,
+    /// Jobs at once, for small components and for the others: a small one, compiled in a tenth of a
+    /// second, does not wait behind one that takes twenty.
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     /// Held by whoever prepares the artifact of that name.
     locks: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
 }
@@ -143,7 +146,8 @@ impl Preparer {
         Preparer {
             workshop,
             naming: Arc::new(Semaphore::new(NAMING_MAX)),
-            compiling: Arc::new(Semaphore::new(limits::COMPILE_JOBS_MAX)),
+            small: Arc::new(Semaphore::new(limits::COMPILE_JOBS_MAX)),
+            large: Arc::new(Semaphore::new(limits::COMPILE_JOBS_MAX)),
             locks: Mutex::new(HashMap::new()),
         }
     }
@@ -183,8 +187,7 @@ impl Preparer {
             return Ok(Made::Artifact(artifact));
         }
         let permit = self
-            .compiling
-            .clone()
+            .lane(&component)
             .acquire_owned()
             .await
             .map_err(|e| e.to_string())?;
@@ -195,6 +198,13 @@ impl Preparer {
             workshop.make(&component, &name)
         })
         .await?
+    }
+
+    fn lane(&self, component: &Path) -> Arc<Semaphore> {
+        // One that cannot be read fails soon, in whichever lane.
+        let bytes = std::fs::metadata(component).map_or(0, |file| file.len());
+        let small = bytes <= limits::COMPILE_SMALL_BYTES;
+        Arc::clone(if small { &self.small } else { &self.large })
     }
 
     fn lock(&self, name: &str) -> Arc<AsyncMutex<()>> {

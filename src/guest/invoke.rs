@@ -10,7 +10,7 @@ use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store, StoreContextMut, 
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::handler::{Prepared, Proxy as WasiProxy};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::{WasiBody, WasiHttpView};
+use wasmtime_wasi_http::{FieldMapError, WasiBody, WasiHttpView};
 
 use super::{Grants, LineSink, State};
 use crate::engine::meter::Verdict;
@@ -164,6 +164,12 @@ fn failure(error: wasmtime::Error, state: &State) -> Failure {
             error.downcast_ref::<ResourceTableError>(),
             Some(ResourceTableError::Full)
         )
+        || matches!(
+            error.downcast_ref::<FieldMapError>(),
+            Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields)
+        )
+        // The error of a host call that copies too much has no public type.
+        || error.root_cause().to_string().contains("fuel allocated for hostcalls")
     {
         Reason::ResourceExhausted
     } else {

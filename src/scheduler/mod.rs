@@ -6,13 +6,15 @@
 //! timers expired, mailbox drained) before anything else runs.
 //!
 //! ```text
-//!  ring turn ─► ready I/O ─► one preempted guest ─► arrivals … ─► gate closes ─► ring turn
+//!  ring turn ─► ready I/O ─► arrivals … ─► one preempted guest ─► gate closes ─► ring turn
 //!               └────────────────── at most one slice ──────────────────┘
 //! ```
 //!
 //! With the tick at half a slice, a guest that starts just before the gate closes is stopped by
 //! the next tick, so the ring waits for one slice at most. Preempted guests take turns in order,
-//! one after each ring turn.
+//! one after each ring turn, and after the arrivals, which are mostly short: a guest that computes
+//! for ever would close the gate before any of them. Where arrivals closed it, the preempted guest
+//! goes first after the next ring turn, so neither starves the other.
 
 mod ticker;
 
@@ -43,6 +45,8 @@ struct Turn {
     arriving: RefCell<VecDeque<(u64, Waker)>>,
     /// The ticket of the preempted guest whose turn it is.
     granted: Cell<u64>,
+    /// That guest found the gate closed by arrivals: it goes before them the next time.
+    passed_over: Cell<bool>,
     /// Tickets are counted from 1.
     tickets: Cell<u64>,
     /// The turner task, while it waits for work.
@@ -57,6 +61,7 @@ impl Turn {
             preempted: RefCell::new(VecDeque::new()),
             arriving: RefCell::new(VecDeque::new()),
             granted: Cell::new(0),
+            passed_over: Cell::new(false),
             tickets: Cell::new(0),
             turner: RefCell::new(None),
         }
@@ -85,10 +90,24 @@ impl Turn {
     /// Opens the gate and wakes who may run now.
     fn next(&self) {
         self.used_ns.set(0);
+        // Who is woken first is polled first.
+        if self.passed_over.get() {
+            self.grant();
+            self.wake_arriving();
+        } else {
+            self.wake_arriving();
+            self.grant();
+        }
+    }
+
+    fn grant(&self) {
         if let Some((ticket, waker)) = self.preempted.borrow_mut().pop_front() {
             self.granted.set(ticket);
             waker.wake();
         }
+    }
+
+    fn wake_arriving(&self) {
         for (_, waker) in self
             .arriving
             .borrow()
@@ -216,8 +235,17 @@ impl Future for Preempted {
                 Poll::Pending
             }
             Some(ticket) if turn.granted.get() == ticket => {
-                self.ticket = None;
                 turn.granted.set(0);
+                let pass = turn.closed() && !turn.passed_over.get();
+                turn.passed_over.set(pass);
+                if pass {
+                    let mut queue = turn.preempted.borrow_mut();
+                    queue.push_front((ticket, cx.waker().clone()));
+                    drop(queue);
+                    turn.wake_turner();
+                    return Poll::Pending;
+                }
+                self.ticket = None;
                 Poll::Ready(())
             }
             Some(ticket) => {

@@ -253,8 +253,11 @@ impl Connection {
     }
 
     /// Reads what the guest left of a request's body, so that the next request can be read.
-    /// `false`: there is too much of it.
+    /// `false`: there is too much of it, or some of it is lost.
     async fn skip_body(&mut self, decoder: &mut BodyDecoder) -> bool {
+        if self.reader.torn {
+            return false;
+        }
         let limit = Duration::from_millis(limits::DISCARD_WAIT_MS);
         let mut left = limits::DISCARD_BYTES_MAX as usize;
         loop {

@@ -72,7 +72,6 @@ pub async fn exchange(
     writer: &mut Writer,
 ) -> Outcome {
     let mut asked = core.asked(&head);
-    let started = Instant::now();
     // The program first: a request that waits for the compiler holds nobody's place.
     let program = match tenant.program(core).await {
         Ok(program) => program,
@@ -82,6 +81,8 @@ pub async fn exchange(
         Ok(admitted) => admitted,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
+    // Time in the queue is not the program's.
+    let started = Instant::now();
     scheduler::arrive().await;
 
     let meter = Rc::new(Meter::new(tenant.cpu_budget_ns));

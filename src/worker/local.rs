@@ -1,14 +1,19 @@
 //! A worker as one thread of this process, for the person who writes an app.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, Error, anyhow};
 
 use crate::accept::accept;
+use crate::broker::prepare::Workshop;
+use crate::broker::store::Store;
 use crate::compiler::{JobLimits, compile_in_child};
 use crate::config::Host;
-use crate::control::{ArtifactMessage, Placed};
+use crate::control::{ArtifactMessage, Flavour, Placed};
+use crate::engine::settings;
+use crate::sys::report;
 use crate::worker::core::Core;
 use crate::worker::log::{Destination, Log};
 use crate::worker::process::{engines, spawn_helpers};
@@ -25,11 +30,8 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     };
     let listener =
         std::net::TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
-    let component = std::fs::File::open(&tenant.component)
-        .with_context(|| format!("opening {}", tenant.component.display()))?;
-    let (flavour, artifact) =
-        compile_in_child(component.as_fd(), &host.profile, &JobLimits::default())
-            .with_context(|| tenant.component.display().to_string())?;
+    let (flavour, artifact) = artifact(&host, &tenant.component)
+        .with_context(|| tenant.component.display().to_string())?;
 
     let (engines, _ticker) = engines(&host.profile)?;
     let mut runtime = runtime::build(host.profile.ring_entries)?;
@@ -55,4 +57,26 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
         accept(Rc::clone(&core), listener).await?;
         Ok(())
     })
+}
+
+/// The component's artifact: from the store of earlier runs, or compiled now and kept there. Where
+/// the store cannot be used, it is compiled and not kept.
+fn artifact(host: &Host, component: &Path) -> anyhow::Result<(Flavour, OwnedFd)> {
+    match Store::open(&host.artifacts_dir) {
+        Ok(store) => {
+            let workshop = Workshop {
+                store,
+                profile: host.profile.clone(),
+                compatibility: settings::compatibility(&host.profile).map_err(Error::msg)?,
+            };
+            let (artifact, file) = workshop.obtain(component).map_err(Error::msg)?;
+            Ok((artifact.flavour, file.into()))
+        }
+        Err(error) => {
+            report::line(format_args!("not keeping the compiled program: {error}"));
+            let component = std::fs::File::open(component)?;
+            let job = JobLimits::default();
+            Ok(compile_in_child(component.as_fd(), &host.profile, &job)?)
+        }
+    }
 }

@@ -29,6 +29,9 @@ pub struct Reader {
     half: OwnedReadHalf<TcpStream>,
     /// Bytes read and not yet used.
     pub buf: BytesMut,
+    /// A read was given up while it ran, and bytes went with it: what comes next begins anywhere,
+    /// and must never be taken for a request.
+    pub torn: bool,
 }
 
 /// What a client is sent.
@@ -42,7 +45,11 @@ pub struct Writer {
 /// Splits a connection. `buf` holds bytes that were read from it before.
 pub fn split(stream: TcpStream, buf: BytesMut) -> (Reader, Writer) {
     let (read, write) = stream.into_split();
-    let reader = Reader { half: read, buf };
+    let reader = Reader {
+        half: read,
+        buf,
+        torn: false,
+    };
     let writer = Writer {
         half: write,
         out: Vec::new(),
@@ -72,7 +79,9 @@ impl Reader {
         self.buf.reserve(read_bytes);
         let buf = std::mem::take(&mut self.buf);
         let (start, end) = (buf.len(), buf.capacity());
+        self.torn = true;
         let (result, slice) = self.half.read(buf.slice_mut(start..end)).await;
+        self.torn = false;
         self.buf = slice.into_inner();
         result
     }

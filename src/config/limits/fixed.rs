@@ -49,7 +49,8 @@ fixed! {
     ARTIFACT_WAITERS_MAX: usize = 1_024, "requests", "Requests of one worker that wait for artifacts; above it 503.";
     COMPILE_WALL_MS: u64 = 120_000, "ms", "One compile job; a 12 MB JavaScript component takes 13 s on one core.";
     COMPILE_MEMORY_MIB: u64 = 4_096, "MiB", "Address space of one compile job; a component that needs more is refused.";
-    COMPILE_JOBS_MAX: usize = 1, "jobs", "Compile jobs at once, so that a new tenant does not starve the workers.";
+    COMPILE_JOBS_MAX: usize = 1, "jobs", "Compile jobs at once in each of two lanes, small and large, so that a new tenant does not starve the workers.";
+    COMPILE_SMALL_BYTES: u64 = 2 << 20, "bytes", "A component up to this compiles in the small lane: it never waits behind one that takes 20 s.";
 
     // Processes.
     CONTROL_MESSAGE_BYTES_MAX: usize = 192 << 10, "bytes", "A control message; below the kernel's default send buffer of 212,992.";
