@@ -17,9 +17,7 @@ use futures_channel::oneshot;
 use skep::control::Handover;
 use skep::engine::settings;
 use skep::guest::{Response, State, link_p2};
-use skep::http::{
-    DateCache, HeadLimits, ResponseFraming, Version, encode_head, parse_request,
-};
+use skep::http::{DateCache, HeadLimits, ResponseFraming, Version, encode_head, parse_request};
 use skep::sys::channel::Channel;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
@@ -75,6 +73,9 @@ struct Spent {
     drop: Duration,
 }
 
+/// One part of what was spent.
+type Share = fn(&Spent) -> Duration;
+
 type Answer = oneshot::Receiver<Result<Response, wasmtime::Error>>;
 
 impl Parts {
@@ -92,7 +93,11 @@ impl Parts {
         let component = unsafe { Component::deserialize(&engine, artifact) }.expect("it loads");
         let pre = linker.instantiate_pre(&component).expect("it links");
         let pre = ProxyPre::new(pre).expect("a proxy");
-        Self { engine, pre, tenant: Tenant::new() }
+        Self {
+            engine,
+            pre,
+            tenant: Tenant::new(),
+        }
     }
 
     /// As in `guest::invoke`.
@@ -108,7 +113,9 @@ impl Parts {
     fn call(store: &mut Store<State>, proxy: &Proxy) -> Answer {
         let (respond, response) = oneshot::channel();
         let mut http = store.data_mut().http();
-        let request = http.new_incoming_request(Scheme::Http, request()).expect("a request");
+        let request = http
+            .new_incoming_request(Scheme::Http, request())
+            .expect("a request");
         let out = store
             .data_mut()
             .http()
@@ -147,7 +154,7 @@ fn collect(answer: Answer) {
 fn parts(c: &mut Criterion) {
     let parts = Parts::new();
     let mut group = c.benchmark_group("part");
-    let shares: [(&str, fn(&Spent) -> Duration); 4] = [
+    let shares: [(&str, Share); 4] = [
         ("1 state and store", |spent| spent.store),
         ("2 instantiate", |spent| spent.instantiate),
         ("3 call", |spent| spent.call),
@@ -178,7 +185,8 @@ fn parts(c: &mut Criterion) {
 
 const HEAD_OF_WRK: &[u8] = b"GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n";
 
-const HEAD_OF_A_BROWSER: &[u8] = b"GET /articles/2026/11/how-bees-decide?utm_source=feed HTTP/1.1\r\n\
+const HEAD_OF_A_BROWSER: &[u8] =
+    b"GET /articles/2026/11/how-bees-decide?utm_source=feed HTTP/1.1\r\n\
     Host: www.example.test\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
     Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
@@ -205,7 +213,11 @@ fn http(c: &mut Criterion) {
         group.bench_function(format!("parse the head of {name}"), |b| {
             b.iter_batched_ref(
                 || BytesMut::from(head),
-                |buffer| parse_request(buffer, &limits).map(black_box).expect("it is well-formed"),
+                |buffer| {
+                    parse_request(buffer, &limits)
+                        .map(black_box)
+                        .expect("it is well-formed")
+                },
                 BatchSize::SmallInput,
             );
         });
@@ -220,7 +232,15 @@ fn http(c: &mut Criterion) {
     group.bench_function("encode a response with 16 bytes", |b| {
         b.iter(|| {
             out.clear();
-            encode_head(&mut out, Version::Http11, status, &headers, framing, true, &date);
+            encode_head(
+                &mut out,
+                Version::Http11,
+                status,
+                &headers,
+                framing,
+                true,
+                &date,
+            );
             out.extend_from_slice(b"Hello from skep\n");
             black_box(out.len())
         });
@@ -238,8 +258,13 @@ fn handover(c: &mut Criterion) {
     c.bench_function("handover/frame and socket through a mailbox", |b| {
         b.iter(|| {
             frame.clear();
-            Handover { hops: 1, buffered: HEAD_OF_WRK }.encode(&mut frame);
-            ours.try_send_bytes(&frame, &[socket.as_fd()]).expect("there is room");
+            Handover {
+                hops: 1,
+                buffered: HEAD_OF_WRK,
+            }
+            .encode(&mut frame);
+            ours.try_send_bytes(&frame, &[socket.as_fd()])
+                .expect("there is room");
             let arrived = theirs.try_recv_bytes(&mut received).expect("it arrived");
             let (length, fds) = arrived.expect("it is no end");
             let handover = Handover::decode(&received[..length]).expect("a frame");

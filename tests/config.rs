@@ -1,5 +1,6 @@
 //! Configuration: what is refused, with which words; limits at their ends; the generated document.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in a test, a panic is the report
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fmt::Write;

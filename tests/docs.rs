@@ -1,5 +1,7 @@
 //! Documents that are generated from the code say what the code says.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in a test, a panic is the report
+
 use std::path::Path;
 
 fn check(name: &str, expected: &str) {

@@ -14,8 +14,7 @@ use crate::harness::{free_port, guest, root};
 pub const HOST: &str = "hello.test";
 
 /// Wasmtime's release that skep is built on.
-const WASMTIME_INSTALL: &str = "cargo install wasmtime-cli --version 48.0.8 --locked --no-default-features \
-     --features serve,compile,cranelift,pooling-allocator,component-model";
+const WASMTIME_INSTALL: &str = "cargo install wasmtime-cli --version 48.0.8 --locked";
 
 /// The pool as skep's `balanced` profile has it.
 const WASMTIME_TUNED: &[&str] = &[
@@ -54,7 +53,10 @@ pub fn find(dir: &Path) -> anyhow::Result<Vec<Found>> {
     let hello = guest("hello")?;
     let mut site = Site::new("balanced", "off")?;
     site.tenant_at("hello", &hello);
-    let mut found = vec![Ok(Contestant { name: "skep, fresh", kind: Kind::Skep(site) })];
+    let mut found = vec![Ok(Contestant {
+        name: "skep, fresh",
+        kind: Kind::Skep(site),
+    })];
     let component = wasmtime_component(dir, &hello);
     for (name, reuse) in [
         ("wasmtime serve, fresh", 1),
@@ -64,14 +66,20 @@ pub fn find(dir: &Path) -> anyhow::Result<Vec<Found>> {
         found.push(match &component {
             Some(component) => Ok(Contestant {
                 name,
-                kind: Kind::Wasmtime { component: component.clone(), reuse },
+                kind: Kind::Wasmtime {
+                    component: component.clone(),
+                    reuse,
+                },
             }),
             None => Err((name, WASMTIME_INSTALL.into())),
         });
     }
     found.push(hyper_hello());
     found.push(match version("nginx", "-v") {
-        true => Ok(Contestant { name: "nginx, return 200", kind: Kind::Nginx }),
+        true => Ok(Contestant {
+            name: "nginx, return 200",
+            kind: Kind::Nginx,
+        }),
         false => Err(("nginx, return 200", "apt-get install nginx-light".into())),
     });
     Ok(found)
@@ -93,9 +101,14 @@ impl Contestant {
             }
             Kind::Wasmtime { component, reuse } => {
                 command = Command::new(wasmtime());
-                command.args(["serve", "--addr", &address, "-Scli"]).args(WASMTIME_TUNED);
+                command
+                    .args(["serve", "--addr", &address, "-Scli"])
+                    .args(WASMTIME_TUNED);
                 command.arg(format!("--max-instance-reuse-count={reuse}"));
-                if component.extension().is_some_and(|extension| extension == "cwasm") {
+                if component
+                    .extension()
+                    .is_some_and(|extension| extension == "cwasm")
+                {
                     command.arg("--allow-precompiled");
                 }
                 command.arg(component);
@@ -111,7 +124,10 @@ impl Contestant {
                 command.arg("-p").arg(dir).arg("-c").arg(config);
             }
         }
-        let log = fs::File::options().create(true).append(true).open(dir.join("messages"))?;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(dir.join("messages"))?;
         Server::start(command, port, HOST, log)
     }
 }
@@ -129,7 +145,12 @@ fn wasmtime_component(dir: &Path, hello: &Path) -> Option<PathBuf> {
     }
     let compiled = dir.join("hello.cwasm");
     let mut compile = Command::new(wasmtime());
-    compile.arg("compile").args(WASMTIME_TUNED).arg(hello).arg("-o").arg(&compiled);
+    compile
+        .arg("compile")
+        .args(WASMTIME_TUNED)
+        .arg(hello)
+        .arg("-o")
+        .arg(&compiled);
     let done = compile.output().is_ok_and(|output| output.status.success());
     Some(if done { compiled } else { hello.to_owned() })
 }
@@ -138,19 +159,27 @@ fn wasmtime_component(dir: &Path, hello: &Path) -> Option<PathBuf> {
 fn hyper_hello() -> Found {
     const NAME: &str = "hyper, native hello";
     const BUILD: [&str; 4] = ["build", "--release", "--package", "hyper-hello"];
-    let built = Command::new("cargo").args(BUILD).current_dir(root()).status();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let built = Command::new("cargo")
+        .args(BUILD)
+        .current_dir(root())
+        .status();
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let binary = target.join("release/hyper-hello");
     match built {
-        Ok(status) if status.success() && binary.is_file() => {
-            Ok(Contestant { name: NAME, kind: Kind::Hyper(binary) })
-        }
+        Ok(status) if status.success() && binary.is_file() => Ok(Contestant {
+            name: NAME,
+            kind: Kind::Hyper(binary),
+        }),
         _ => Err((NAME, format!("cargo {}", BUILD.join(" ")))),
     }
 }
 
 fn version(program: impl AsRef<std::ffi::OsStr>, flag: &str) -> bool {
-    Command::new(program).arg(flag).output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .arg(flag)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 fn nginx_config(dir: &Path, address: &str) -> String {
@@ -173,6 +202,9 @@ fn nginx_config(dir: &Path, address: &str) -> String {
 /// That.
 pub fn need_wrk() -> anyhow::Result<()> {
     // It prints its version and fails.
-    ensure!(Command::new("wrk").arg("-v").output().is_ok(), "wrk is needed: apt-get install wrk");
+    ensure!(
+        Command::new("wrk").arg("-v").output().is_ok(),
+        "wrk is needed: apt-get install wrk"
+    );
     Ok(())
 }

@@ -42,8 +42,13 @@ pub struct Round {
 /// When `wrk` fails, or a request does.
 pub fn run(server: &Server, target: Target<'_>, seconds: u32) -> anyhow::Result<Round> {
     let mut command = Command::new("wrk");
-    command.arg("-t1").arg(format!("-c{CONNECTIONS}")).arg(format!("-d{seconds}s"));
-    command.arg("-s").arg(root().join("benches/compare/load.lua"));
+    command
+        .arg("-t1")
+        .arg(format!("-c{CONNECTIONS}"))
+        .arg(format!("-d{seconds}s"));
+    command
+        .arg("-s")
+        .arg(root().join("benches/compare/load.lua"));
     let url = format!("http://{}/", server.address);
     match target {
         Target::Host(host) => command.arg("-H").arg(format!("Host: {host}")).arg(url),
@@ -52,7 +57,11 @@ pub fn run(server: &Server, target: Target<'_>, seconds: u32) -> anyhow::Result<
     let before_ns = server.cpu_ns();
     let output = command.output().context("starting wrk")?;
     let cpu_ns = (server.cpu_ns() - before_ns) as f64;
-    ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "wrk: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8_lossy(&output.stdout);
     let Some(line) = text.lines().find_map(|line| line.strip_prefix("result ")) else {
         bail!("wrk said: {text}");
@@ -62,7 +71,12 @@ pub fn run(server: &Server, target: Target<'_>, seconds: u32) -> anyhow::Result<
         .chunks_exact(2)
         .filter_map(|pair| Some((pair[0], pair[1].parse().ok()?)))
         .collect();
-    let value = |name| result.get(name).copied().with_context(|| format!("no {name} in {line}"));
+    let value = |name| {
+        result
+            .get(name)
+            .copied()
+            .with_context(|| format!("no {name} in {line}"))
+    };
     let (requests, us, failed) = (value("requests")?, value("us")?, value("failed")?);
     ensure!(failed == 0.0, "{failed} of {requests} requests failed");
     ensure!(requests > 0.0, "no request was answered");

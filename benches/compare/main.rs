@@ -66,7 +66,11 @@ fn main() -> anyhow::Result<()> {
     let (name, measured, skipped) = match arguments.tenants {
         Some(count) => {
             harness::take_client_core()?;
-            (format!("tenants-{count}"), tenants::measure(&arguments, count)?, Vec::new())
+            (
+                format!("tenants-{count}"),
+                tenants::measure(&arguments, count)?,
+                Vec::new(),
+            )
         }
         None => {
             let (measured, skipped) = rivals(&arguments)?;
@@ -74,7 +78,13 @@ fn main() -> anyhow::Result<()> {
         }
     };
     let report = report(&measured, &skipped);
-    record::keep(&name, &machine, &report, &measured, arguments.out.as_deref())
+    record::keep(
+        &name,
+        &machine,
+        &report,
+        &measured,
+        arguments.out.as_deref(),
+    )
 }
 
 /// Measures every contestant that is there.
@@ -87,12 +97,20 @@ fn rivals(arguments: &Arguments) -> anyhow::Result<(Vec<Measured>, Vec<String>)>
             Err((name, install)) => skipped.push(format!("skipped: {name}. To have it: {install}")),
         }
     }
-    let wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only));
+    let wanted = |name: &str| {
+        arguments
+            .only
+            .as_ref()
+            .is_none_or(|only| name.contains(only))
+    };
     present.retain(|contestant: &Contestant| wanted(contestant.name));
     harness::take_client_core()?;
     let mut measured: Vec<Measured> = present
         .iter()
-        .map(|it| Measured { name: it.name.into(), rounds: Vec::new() })
+        .map(|it| Measured {
+            name: it.name.into(),
+            rounds: Vec::new(),
+        })
         .collect();
     for round in 1..=arguments.rounds {
         for (contestant, measured) in present.iter().zip(&mut measured) {
@@ -115,9 +133,20 @@ fn progress(round: u32, name: &str, result: &Round) {
 
 /// The table: the first server is what the others are compared to.
 fn report(measured: &[Measured], skipped: &[String]) -> String {
-    let mut table = Table::new(&[
-        "server", "requests/s", "ratio", "p50 ms", "p99 ms", "p99/p50", "CPU µs/request", "ratio", "core busy",
-    ]);
+    let mut table = Table::new(
+        1,
+        &[
+            "server",
+            "requests/s",
+            "ratio",
+            "p50 ms",
+            "p99 ms",
+            "p99/p50",
+            "CPU µs/request",
+            "ratio",
+            "core busy",
+        ],
+    );
     let spread = |it: &Measured, value: fn(&Round) -> f64| Spread::of(it.rounds.iter().map(value));
     // Round by round, because what disturbs a round disturbs it for all.
     let ratio = |it: &Measured, value: fn(&Round) -> f64| {
@@ -131,14 +160,18 @@ fn report(measured: &[Measured], skipped: &[String]) -> String {
             format!("{:.2}", ratio(it, |round| round.requests_per_s)),
             format!("{:.2}", spread(it, |round| round.p50_us / 1000.0)),
             format!("{:.2}", spread(it, |round| round.p99_us / 1000.0)),
-            format!("{:.1}", spread(it, |round| round.p99_us / round.p50_us).median),
+            format!(
+                "{:.1}",
+                spread(it, |round| round.p99_us / round.p50_us).median
+            ),
             format!("{:.2}", spread(it, |round| round.cpu_us)),
             format!("{:.2}", ratio(it, |round| round.cpu_us)),
             format!("{:.2}", spread(it, |round| round.busy).median),
         ]);
     }
     let mut report = table.markdown();
-    report += "\nMedian (smallest–largest) of the rounds; ratios to the first row, round by round.\n";
+    report +=
+        "\nMedian (smallest–largest) of the rounds; ratios to the first row, round by round.\n";
     for line in skipped {
         report += &format!("\n{line}\n");
     }

@@ -20,10 +20,16 @@ pub fn measure(arguments: &Arguments, count: usize) -> anyhow::Result<Vec<Measur
     for index in 0..count {
         site.tenant(&format!("t{index}"), &distinct(&hello, index))?;
     }
-    let cases = [("1 tenant".to_owned(), 1), (format!("{count} tenants"), count)];
+    let cases = [
+        ("1 tenant".to_owned(), 1),
+        (format!("{count} tenants"), count),
+    ];
     let mut measured: Vec<Measured> = cases
         .iter()
-        .map(|(name, _)| Measured { name: name.clone(), rounds: Vec::new() })
+        .map(|(name, _)| Measured {
+            name: name.clone(),
+            rounds: Vec::new(),
+        })
         .collect();
     for round in 1..=arguments.rounds {
         let port = free_port()?;

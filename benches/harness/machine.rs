@@ -39,8 +39,13 @@ impl Machine {
         let cpuinfo = key_values("/proc/cpuinfo");
         let flags = cpuinfo.get("flags").cloned().unwrap_or_default();
         let memory = key_values("/proc/meminfo");
-        let memory_kib = memory.get("MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-        let changed = output("git", &["status", "--porcelain", "src", "Cargo.toml", "Cargo.lock"]);
+        let memory_kib = memory
+            .get("MemTotal")
+            .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        let changed = output(
+            "git",
+            &["status", "--porcelain", "src", "Cargo.toml", "Cargo.lock"],
+        );
         let revision = output("git", &["rev-parse", "--short", "HEAD"]);
         Self {
             date: output("date", &["-u", "+%F"]),
@@ -83,7 +88,11 @@ impl Machine {
 
     /// One line each, for people.
     pub fn lines(&self) -> String {
-        let kind = if self.virtual_machine { ", virtual machine" } else { "" };
+        let kind = if self.virtual_machine {
+            ", virtual machine"
+        } else {
+            ""
+        };
         format!(
             "{} · {} · {} cores{kind} · {} MiB · Linux {} · governor {} · THP {} · load {:.2} · {}\n`{}`",
             self.date,
@@ -104,16 +113,25 @@ impl Machine {
 pub fn warn_if_busy() {
     let load = load_1min();
     if load > 0.7 {
-        eprintln!("warning: the load is {load:.2}: something else runs here, and the figures are its too");
+        eprintln!(
+            "warning: the load is {load:.2}: something else runs here, and the figures are its too"
+        );
     }
 }
 
 fn load_1min() -> f64 {
-    text("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+    text("/proc/loadavg")
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(0.0)
 }
 
 fn text(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 fn key_values(path: &str) -> BTreeMap<String, String> {
@@ -125,7 +143,10 @@ fn key_values(path: &str) -> BTreeMap<String, String> {
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).current_dir(super::root()).output();
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(super::root())
+        .output();
     output.map_or_else(
         |_| String::new(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),

@@ -33,7 +33,10 @@ pub fn root() -> &'static Path {
 /// # Errors
 /// When it was not built, with the command that builds it.
 pub fn guest(name: &str) -> anyhow::Result<PathBuf> {
-    let path = root().join("target/guests").join(name).with_extension("wasm");
+    let path = root()
+        .join("target/guests")
+        .join(name)
+        .with_extension("wasm");
     if !path.is_file() {
         bail!("{} is missing: run tests/guests/build", path.display());
     }

@@ -11,14 +11,17 @@ use super::machine::Machine;
 /// A table as it is printed and kept.
 #[derive(Debug)]
 pub struct Table {
+    /// Columns at the left that hold words; the others hold numbers.
+    words: usize,
     head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these columns.
-    pub fn new(head: &[&str]) -> Self {
+    /// A table with these columns, of which the first `words` hold words.
+    pub fn new(words: usize, head: &[&str]) -> Self {
         Self {
+            words,
             head: head.iter().map(ToString::to_string).collect(),
             rows: Vec::new(),
         }
@@ -32,17 +35,25 @@ impl Table {
     /// As Markdown, aligned for a terminal.
     pub fn markdown(&self) -> String {
         let lines = || std::iter::once(&self.head).chain(&self.rows);
-        let width = |column: usize| lines().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            lines()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
         let mut text = String::new();
         for (index, row) in lines().enumerate() {
-            for (cell, width) in row.iter().zip(&widths) {
-                text += &format!("| {cell:width$} ");
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                text += &match column < self.words {
+                    true => format!("| {cell:width$} "),
+                    false => format!("| {cell:>width$} "),
+                };
             }
             text += "|\n";
             if index == 0 {
                 for (column, width) in widths.iter().enumerate() {
-                    let right = if column == 0 { '-' } else { ':' };
+                    let right = if column < self.words { '-' } else { ':' };
                     text += &format!("|{}{right}", "-".repeat(width + 1));
                 }
                 text += "|\n";
@@ -78,7 +89,10 @@ pub fn keep(
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let json = serde_json::to_string_pretty(&File { machine, data })?;
     fs::write(dir.join(name).with_extension("json"), json + "\n")?;
-    fs::write(dir.join(name).with_extension("md"), format!("# {name}\n\n{text}"))?;
+    fs::write(
+        dir.join(name).with_extension("md"),
+        format!("# {name}\n\n{text}"),
+    )?;
     println!("kept in {}/{name}.{{md,json}}", dir.display());
     Ok(())
 }

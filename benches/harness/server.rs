@@ -27,10 +27,20 @@ impl Server {
     ///
     /// # Errors
     /// When it exits or does not answer in time.
-    pub fn start(mut command: Command, port: u16, host: &str, log: fs::File) -> anyhow::Result<Self> {
+    pub fn start(
+        mut command: Command,
+        port: u16,
+        host: &str,
+        log: fs::File,
+    ) -> anyhow::Result<Self> {
         // With it, Wasmtime makes a backtrace of every error: several microseconds a request.
-        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LIB_BACKTRACE");
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         // A child inherits the affinity of the thread that starts it.
         skep::sys::affinity::pin_to(SERVER_CORE)?;
         let child = command.spawn();
@@ -57,7 +67,31 @@ impl Server {
     ///
     /// From the scheduler's own account: clock ticks are 10 ms.
     pub fn cpu_ns(&self) -> u64 {
-        family(self.child.id()).into_iter().map(process_cpu_ns).sum()
+        family(self.child.id())
+            .into_iter()
+            .map(process_cpu_ns)
+            .sum()
+    }
+
+    /// Waits until the server has nothing to do: in a tenth of a second less than 3 ms.
+    ///
+    /// # Errors
+    /// When it is still busy after `limit`.
+    pub fn settle(&self, limit: Duration) -> anyhow::Result<()> {
+        const QUIET_NS: u64 = 3_000_000;
+        let deadline = Instant::now() + limit;
+        let mut before_ns = self.cpu_ns();
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            let now_ns = self.cpu_ns();
+            if now_ns.saturating_sub(before_ns) < QUIET_NS {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the server does not come to rest");
+            }
+            before_ns = now_ns;
+        }
     }
 
     /// Resident memory of all of the server's processes, shared pages by their share, in KiB.
@@ -127,17 +161,27 @@ fn family(root: u32) -> Vec<u32> {
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // pid (name) state parent …, and a name may hold anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// The first field of every thread's `schedstat`.
 fn process_cpu_ns(pid: u32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let cpu = |path: std::path::PathBuf| {
         let text = fs::read_to_string(path).ok()?;
         text.split(' ').next()?.parse::<u64>().ok()
     };
-    threads.filter_map(|thread| cpu(thread.path().join("schedstat"))).sum()
+    threads
+        .filter_map(|thread| cpu(thread.path().join("schedstat")))
+        .sum()
 }
 
 /// An answer to one request on a connection of its own.
@@ -161,9 +205,14 @@ pub fn get(address: SocketAddr, host: &str) -> anyhow::Result<Answer> {
     stream.write_all(request.as_bytes())?;
     let length = stream.read(&mut answer)?;
     let first_byte_us = start.elapsed().as_nanos() as f64 / 1000.0;
-    let status = answer[..length].strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
+    let status = answer[..length]
+        .strip_prefix(b"HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3));
     let status = std::str::from_utf8(status.context("no status line")?)?.parse()?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     while stream.read(&mut answer)? > 0 {}
-    Ok(Answer { status, first_byte_us })
+    Ok(Answer {
+        status,
+        first_byte_us,
+    })
 }

@@ -17,20 +17,34 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site without tenants; `profile` is a name or what a profile file says; `access` is which
-    /// requests are logged.
+    /// A site without tenants; `access` is which requests are logged. For `profile` see
+    /// [`Site::profile`].
     ///
     /// # Errors
     /// When no directory can be made.
     pub fn new(profile: &str, access: &'static str) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("skep-bench-").tempdir()?;
-        let mut name = profile.to_owned();
+        let mut site = Self {
+            dir,
+            profile: String::new(),
+            access,
+            tenants: Vec::new(),
+        };
+        site.profile(profile)?;
+        Ok(site)
+    }
+
+    /// Sets the profile: its name, or what its file says.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn profile(&mut self, profile: &str) -> anyhow::Result<()> {
+        self.profile = profile.to_owned();
         if profile.contains('=') {
-            name = "profile.toml".into();
-            fs::write(dir.path().join(&name), profile)?;
+            self.profile = "profile.toml".into();
+            fs::write(self.file(&self.profile), profile)?;
         }
-        let tenants = Vec::new();
-        Ok(Self { dir, profile: name, access, tenants })
+        Ok(())
     }
 
     /// Adds a tenant that answers for `NAME.test`.
@@ -74,8 +88,10 @@ impl Site {
 
     /// The command that serves it.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
-        command.args(["serve", "--config"]).arg(self.file("skep.toml"));
+        let mut command = Command::new(binary());
+        command
+            .args(["serve", "--config"])
+            .arg(self.file("skep.toml"));
         command
     }
 
@@ -89,10 +105,18 @@ impl Site {
     /// # Errors
     /// When it cannot be written.
     pub fn messages(&self) -> std::io::Result<fs::File> {
-        fs::File::options().create(true).append(true).open(self.file("messages"))
+        fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.file("messages"))
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
+}
+
+/// The skep under test: this build's, or the one that `SKEP` names.
+fn binary() -> PathBuf {
+    std::env::var_os("SKEP").map_or_else(|| env!("CARGO_BIN_EXE_skep").into(), PathBuf::from)
 }

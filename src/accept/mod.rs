@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use monoio::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::sys::fd;
 use crate::worker::connection::{Incoming, serve};
 use crate::worker::core::Core;
 use crate::worker::runtime::within;
-use crate::worker::semaphore::{Permit, Semaphore};
+use crate::worker::semaphore::Permit;
 
 /// Accepts from a listening socket until the worker drains, and then what is still queued there.
 pub async fn accept(core: Rc<Core>, listener: std::net::TcpListener) -> io::Result<()> {
@@ -27,12 +27,11 @@ pub async fn accept(core: Rc<Core>, listener: std::net::TcpListener) -> io::Resu
     listener.set_nonblocking(false)?;
     let rest = listener.try_clone()?;
     let listener = TcpListener::from_std(listener)?;
-    let places = Semaphore::new(core.http.connections_max);
     let canceller = monoio::io::Canceller::new();
     let cancel = canceller.handle();
     core.cancel_on_drain(canceller);
     while !core.draining.get() {
-        let place = places.acquire().await;
+        let place = core.places.acquire().await;
         match listener.cancelable_accept(cancel.clone()).await {
             Ok((stream, _)) => spawn(&core, stream, place),
             Err(_) if core.draining.get() => break,
@@ -43,7 +42,7 @@ pub async fn accept(core: Rc<Core>, listener: std::net::TcpListener) -> io::Resu
         }
     }
     rest.set_nonblocking(true)?;
-    while let Some(place) = places.try_acquire()
+    while let Some(place) = core.places.try_acquire()
         && let Ok((stream, _)) = rest.accept()
     {
         stream.set_nonblocking(false)?;
@@ -53,20 +52,19 @@ pub async fn accept(core: Rc<Core>, listener: std::net::TcpListener) -> io::Resu
 }
 
 fn spawn(core: &Rc<Core>, stream: TcpStream, place: Permit) {
-    let core = Rc::clone(core);
-    monoio::spawn(async move {
+    let serving = Rc::clone(core);
+    core.track(place, async move {
         // A response is one write: there is nothing to wait for and gather. A connection that is
         // gone already fails at its first read.
         let _ = stream.set_nodelay(true);
-        if let Some(stream) = pass_on(&core, stream).await {
+        if let Some(stream) = pass_on(&serving, stream).await {
             let incoming = Incoming {
                 stream,
                 buffered: BytesMut::new(),
                 hops: 0,
             };
-            serve(core, incoming).await;
+            serve(serving, incoming).await;
         }
-        drop(place);
     });
 }
 
@@ -76,9 +74,14 @@ async fn pass_on(core: &Core, stream: TcpStream) -> Option<TcpStream> {
     if !core.tenants.any_elsewhere() {
         return Some(stream);
     }
-    let patience = Duration::from_millis(core.http.head_timeout_ms);
-    // Silence is answered by the connection's own timeout.
-    let _ = within(patience, stream.readable(false)).await;
+    // Silence is answered by the connection's own timeout, and looked at now and then, for a drain.
+    let deadline = Instant::now() + Duration::from_millis(core.http.head_timeout_ms);
+    let look = Duration::from_millis(limits::PEEK_WAIT_MS);
+    while !core.draining.get() && Instant::now() < deadline {
+        if within(look, stream.readable(false)).await.is_some() {
+            break;
+        }
+    }
     let mut head = [0; limits::PEEK_BYTES_MAX];
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     let Ok(peeked) = recv(stream.as_raw_fd(), &mut head, flags) else {

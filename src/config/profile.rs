@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{FLAVOURS, HEAD_BYTES_MAX};
+use super::limits::{FLAVOURS, HEAD_BYTES_MAX, MEMORIES_PER_COMPONENT};
 
 /// What one worker is tuned to. Read from a profile file; every value there carries its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -230,7 +230,8 @@ impl Profile {
     /// Address space of both engines' pools, in MiB.
     fn reserved_mib(&self) -> u64 {
         let guard_mib = self.memory_guard_kib.div_ceil(1024);
-        FLAVOURS * u64::from(self.slots) * (self.memory_reservation_mib + guard_mib)
+        let memories = u64::from(self.slots) * u64::from(MEMORIES_PER_COMPONENT);
+        FLAVOURS * memories * (self.memory_reservation_mib + guard_mib)
     }
 
     /// The most memory mappings that one worker has when every slot of both engines was used,

@@ -35,11 +35,14 @@ pub enum ToWorker {
     /// the new log channel; the old ones have ended. Until this comes, their end is no reason to
     /// exit.
     Broker,
-    /// Stop accepting, finish what is in flight, exit 0 after this many milliseconds at most.
+    /// Stop accepting, finish what is in flight within this many milliseconds, and say `Drained`.
+    /// Connections that other workers still hand over are served.
     Drain {
         /// How long requests in flight may take, in milliseconds.
         drain_ms: u64,
     },
+    /// Every worker has drained: nothing more will be handed over. Exit 0.
+    Stop,
 }
 
 /// Who a worker is.
@@ -75,7 +78,7 @@ pub enum FromWorker {
     Ready,
     /// The routing table of the last `Commit` is in force.
     Committed,
-    /// Everything in flight is finished; the worker is about to exit.
+    /// Everything in flight is finished.
     Drained,
 }
 

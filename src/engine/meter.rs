@@ -108,9 +108,10 @@ pub enum Verdict {
     Exhausted,
 }
 
-/// Charges every poll of `inner` to a meter and to the scheduler's turn.
+/// Charges every poll of a guest, and its end, to a meter and to the scheduler's turn.
 pub struct Metered<F> {
-    inner: Pin<Box<F>>,
+    /// `None` once it has ended.
+    inner: Option<Pin<Box<F>>>,
     meter: Rc<Meter>,
 }
 
@@ -118,7 +119,7 @@ impl<F: Future> Metered<F> {
     /// Meters `inner`.
     pub fn new(meter: Rc<Meter>, inner: F) -> Self {
         Self {
-            inner: Box::pin(inner),
+            inner: Some(Box::pin(inner)),
             meter,
         }
     }
@@ -128,9 +129,27 @@ impl<F: Future> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.meter.begin();
-        let result = self.inner.as_mut().poll(cx);
-        self.meter.end();
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else {
+            return Poll::Pending; // polled after its end: there is nothing more to come
+        };
+        this.meter.begin();
+        let result = inner.as_mut().poll(cx);
+        if result.is_ready() {
+            this.inner = None;
+        }
+        this.meter.end();
         result
+    }
+}
+
+/// Ending a guest midway unwinds its stack and resets its memory: that is the guest's time, too.
+impl<F> Drop for Metered<F> {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            self.meter.begin();
+            drop(inner);
+            self.meter.end();
+        }
     }
 }

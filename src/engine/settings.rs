@@ -46,10 +46,10 @@ fn codegen(flavour: Flavour, profile: &Profile) -> Config {
 pub fn worker(flavour: Flavour, profile: &Profile, can_swap: bool) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     let slots = profile.slots;
-    pool.total_memories(slots)
-        .total_tables(slots * limits::POOL_TABLES_PER_SLOT)
+    pool.total_memories(slots * limits::MEMORIES_PER_COMPONENT)
+        .total_tables(slots * limits::TABLES_PER_COMPONENT)
         .total_stacks(slots)
-        .total_core_instances(slots * limits::POOL_CORE_INSTANCES_PER_SLOT)
+        .total_core_instances(slots * limits::CORE_INSTANCES_PER_COMPONENT)
         .total_component_instances(slots)
         .max_memory_size((profile.memory_mib_max << 20) as usize)
         .table_elements(limits::POOL_TABLE_ELEMENTS)

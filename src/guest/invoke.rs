@@ -5,11 +5,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body_util::BodyExt;
-use wasmtime::component::ResourceTableError;
+use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::handler::{Prepared, Proxy as WasiProxy};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{FieldMapError, WasiBody, WasiHttpView};
 
 use super::{Grants, LineSink, State};
@@ -74,7 +75,8 @@ where
             if let Some(table) = store.concurrent_resource_table() {
                 table.set_max_capacity(call.grants.handles);
             }
-            handle_p3(&mut store, pre, call.request, call.respond).await
+            // On the heap, so that the future of a 0.2 request is not as large as this one's.
+            Box::pin(handle_p3(&mut store, pre, call.request, call.respond)).await
         }
     };
     result.map_err(|error| failure(error, store.data()))
@@ -105,7 +107,20 @@ where
     proxy
         .wasi_http_incoming_handler()
         .call_handle(&mut *store, request, out)
-        .await
+        .await?;
+    abort_unfinished(store.data_mut().table());
+    Ok(())
+}
+
+/// A body that its guest neither finished nor dropped is not complete (`outgoing-body` in the WIT
+/// of `wasi:http`); but to its reader, the end of the store would look like its end.
+fn abort_unfinished(table: &mut ResourceTable) {
+    for entry in table.iter_mut() {
+        if let Some(body) = entry.downcast_mut::<HostOutgoingBody>() {
+            let (empty, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, 1);
+            std::mem::replace(body, empty).abort();
+        }
+    }
 }
 
 async fn handle_p3<B>(

@@ -88,27 +88,31 @@ struct Lines {
 impl Shared {
     fn write(&self, stream: Stream, bytes: &[u8]) {
         let lines = &mut *self.lines.borrow_mut();
-        let taken = bytes.len().min(lines.bytes_left);
-        lines.bytes_left -= taken;
-        lines.dropped += bytes.len() - taken;
         let line = match stream {
             Stream::Stdout => &mut lines.stdout,
             Stream::Stderr => &mut lines.stderr,
         };
-        let mut rest = &bytes[..taken];
-        while !rest.is_empty() {
-            let (part, ended, after) = match rest.iter().position(|b| *b == b'\n') {
-                Some(end) => (&rest[..end], true, &rest[end + 1..]),
-                None => (rest, false, &rest[rest.len()..]),
+        let mut rest = bytes;
+        while !rest.is_empty() && lines.bytes_left > 0 {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let (part, after) = match end {
+                Some(end) => (&rest[..end], &rest[end + 1..]),
+                None => (rest, &rest[rest.len()..]),
             };
+            let taken = part.len().min(lines.bytes_left);
+            lines.bytes_left -= taken;
+            lines.dropped += part.len() - taken;
             let room = lines.line_bytes.saturating_sub(line.len());
-            line.extend_from_slice(&part[..part.len().min(room)]);
-            if ended {
+            line.extend_from_slice(&part[..taken.min(room)]);
+            if end.is_some() {
                 self.sink.line(stream, line);
                 line.clear();
+                let overhead = limits::LOG_LINE_OVERHEAD_BYTES;
+                lines.bytes_left = lines.bytes_left.saturating_sub(overhead);
             }
             rest = after;
         }
+        lines.dropped += rest.len();
     }
 }
 
@@ -187,8 +191,9 @@ impl AsyncWrite for LogStream {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.shared.write(self.stream, bytes);
-        Poll::Ready(Ok(bytes.len()))
+        let taken = &bytes[..bytes.len().min(limits::GUEST_STDIO_CHUNK_BYTES)];
+        self.shared.write(self.stream, taken);
+        Poll::Ready(Ok(taken.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -233,28 +238,31 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn lines_are_whole_bounded_and_by_stream() {
         use Stream::{Stderr, Stdout};
-        let cases: [(usize, usize, &[(Stream, &str)], &[&str]); 5] = [
-            (99, 99, &[(Stdout, "a\nb\n")], &["stdout a", "stdout b"]),
+        let cases: [(usize, usize, &[(Stream, &str)], &[&str]); 6] = [
+            (99, 999, &[(Stdout, "a\nb\n")], &["stdout a", "stdout b"]),
             (
                 99,
-                99,
+                999,
                 &[(Stdout, "a"), (Stderr, "x\n"), (Stdout, "b\n")],
                 &["stderr x", "stdout ab"],
             ),
-            (99, 99, &[(Stdout, "no end")], &["stdout no end"]),
+            (99, 999, &[(Stdout, "no end")], &["stdout no end"]),
             (
                 3,
-                99,
+                999,
                 &[(Stdout, "abcdef\nxy\n")],
                 &["stdout abc", "stdout xy"],
             ),
+            (99, 3, &[(Stdout, "abcdef")], &["stdout abc", "dropped 3"]),
+            // A line costs its overhead, too.
             (
                 99,
-                4,
+                limits::LOG_LINE_OVERHEAD_BYTES + 3,
                 &[(Stdout, "ab\ncd\n")],
-                &["stdout ab", "stdout c", "dropped 2"],
+                &["stdout ab", "stdout c", "dropped 1"],
             ),
         ];
         for (line_bytes, request_bytes, writes, expected) in cases {

@@ -14,12 +14,13 @@
 //! the next tick, so the ring waits for one slice at most. Preempted guests take turns in order,
 //! one after each ring turn, and after the arrivals, which are mostly short: a guest that computes
 //! for ever would close the gate before any of them. Where arrivals closed it, the preempted guest
-//! goes first after the next ring turn, so neither starves the other.
+//! goes first after the next ring turn; and where guests that were resumed by I/O closed it before
+//! any arrival, the oldest arrival passes. So none starves another.
 
 mod ticker;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -28,6 +29,11 @@ pub use ticker::Ticker;
 
 use crate::config::limits;
 use crate::sys::clock;
+
+/// Accepting a connection, reading its request and sending the answer each take a turn of the ring:
+/// with fewer turns than that between two slices of computing guests, every step of an exchange would
+/// wait for a slice of its own. A turn costs about 1 µs.
+const RING_TURNS_PER_GRANT: u32 = 4;
 
 thread_local! {
     static TURN: Turn = const { Turn::new() };
@@ -39,10 +45,14 @@ struct Turn {
     used_ns: Cell<u64>,
     /// Above this the gate is closed, in nanoseconds.
     gate_ns: Cell<u64>,
-    /// Guests that computed past the gate, first come first served.
-    preempted: RefCell<VecDeque<(u64, Waker)>>,
-    /// Requests that found the gate closed, oldest first.
-    arriving: RefCell<VecDeque<(u64, Waker)>>,
+    /// Guests that computed past the gate, by ticket: first come first served.
+    preempted: RefCell<BTreeMap<u64, Waker>>,
+    /// Requests that found the gate closed, by ticket.
+    arriving: RefCell<BTreeMap<u64, Waker>>,
+    /// Guests that were resumed by I/O closed the gate before any arrival could pass.
+    blocked: Cell<bool>,
+    /// The arrival that passes a closed gate, because all were blocked the last time.
+    admitted: Cell<u64>,
     /// The ticket of the preempted guest whose turn it is.
     granted: Cell<u64>,
     /// That guest found the gate closed by arrivals: it goes before them the next time.
@@ -58,8 +68,10 @@ impl Turn {
         Self {
             used_ns: Cell::new(0),
             gate_ns: Cell::new(u64::MAX),
-            preempted: RefCell::new(VecDeque::new()),
-            arriving: RefCell::new(VecDeque::new()),
+            preempted: RefCell::new(BTreeMap::new()),
+            arriving: RefCell::new(BTreeMap::new()),
+            blocked: Cell::new(false),
+            admitted: Cell::new(0),
             granted: Cell::new(0),
             passed_over: Cell::new(false),
             tickets: Cell::new(0),
@@ -87,34 +99,44 @@ impl Turn {
         !self.preempted.borrow().is_empty() || !self.arriving.borrow().is_empty()
     }
 
+    /// How often the ring is turned before a preempted guest runs on.
+    fn ring_turns(&self) -> u32 {
+        if self.preempted.borrow().is_empty() || self.passed_over.get() {
+            1
+        } else {
+            RING_TURNS_PER_GRANT
+        }
+    }
+
     /// Opens the gate and wakes who may run now.
     fn next(&self) {
-        self.used_ns.set(0);
         // Who is woken first is polled first.
         if self.passed_over.get() {
             self.grant();
-            self.wake_arriving();
+            self.open();
         } else {
-            self.wake_arriving();
+            self.open();
             self.grant();
+        }
+    }
+
+    /// Opens the gate for arrivals.
+    fn open(&self) {
+        self.used_ns.set(0);
+        let arriving = self.arriving.borrow();
+        let oldest = arriving.first_key_value().map_or(0, |(ticket, _)| *ticket);
+        let blocked = self.blocked.replace(false);
+        self.admitted.set(if blocked { oldest } else { 0 });
+        for waker in arriving.values().take(limits::ARRIVALS_PER_TURN) {
+            waker.wake_by_ref();
         }
     }
 
     fn grant(&self) {
-        if let Some((ticket, waker)) = self.preempted.borrow_mut().pop_front() {
+        let first = self.preempted.borrow_mut().pop_first();
+        if let Some((ticket, waker)) = first {
             self.granted.set(ticket);
             waker.wake();
-        }
-    }
-
-    fn wake_arriving(&self) {
-        for (_, waker) in self
-            .arriving
-            .borrow()
-            .iter()
-            .take(limits::ARRIVALS_PER_TURN)
-        {
-            waker.wake_by_ref();
         }
     }
 }
@@ -139,6 +161,10 @@ pub async fn turner(ring_turn: impl AsyncFn()) {
             })
         })
         .await;
+        for _ in 1..TURN.with(Turn::ring_turns) {
+            ring_turn().await;
+            TURN.with(Turn::open);
+        }
         ring_turn().await;
         TURN.with(Turn::next);
     }
@@ -171,27 +197,24 @@ impl Future for Arriving {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        TURN.with(|turn| {
-            let mut queue = turn.arriving.borrow_mut();
-            match self.ticket {
-                None => {
-                    let ticket = turn.ticket();
-                    queue.push_back((ticket, cx.waker().clone()));
-                    self.ticket = Some(ticket);
-                    drop(queue);
-                    turn.wake_turner();
-                    Poll::Pending
-                }
-                Some(_) if turn.closed() => Poll::Pending,
-                Some(ticket) => {
-                    // Woken in order, so it is nearly always the first.
-                    match queue.front() {
-                        Some((first, _)) if *first == ticket => drop(queue.pop_front()),
-                        _ => queue.retain(|(waiting, _)| *waiting != ticket),
-                    }
-                    self.ticket = None;
-                    Poll::Ready(())
-                }
+        TURN.with(|turn| match self.ticket {
+            None => {
+                let ticket = turn.ticket();
+                let mut arriving = turn.arriving.borrow_mut();
+                arriving.insert(ticket, cx.waker().clone());
+                drop(arriving);
+                self.ticket = Some(ticket);
+                turn.wake_turner();
+                Poll::Pending
+            }
+            Some(ticket) if turn.closed() && turn.admitted.get() != ticket => {
+                turn.blocked.set(true);
+                Poll::Pending
+            }
+            Some(ticket) => {
+                turn.arriving.borrow_mut().remove(&ticket);
+                self.ticket = None;
+                Poll::Ready(())
             }
         })
     }
@@ -200,11 +223,7 @@ impl Future for Arriving {
 impl Drop for Arriving {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            TURN.with(|turn| {
-                turn.arriving
-                    .borrow_mut()
-                    .retain(|(waiting, _)| *waiting != ticket);
-            });
+            TURN.with(|turn| turn.arriving.borrow_mut().remove(&ticket));
         }
     }
 }
@@ -227,9 +246,9 @@ impl Future for Preempted {
         TURN.with(|turn| match self.ticket {
             None => {
                 let ticket = turn.ticket();
-                turn.preempted
-                    .borrow_mut()
-                    .push_back((ticket, cx.waker().clone()));
+                let mut preempted = turn.preempted.borrow_mut();
+                preempted.insert(ticket, cx.waker().clone());
+                drop(preempted);
                 self.ticket = Some(ticket);
                 turn.wake_turner();
                 Poll::Pending
@@ -239,9 +258,10 @@ impl Future for Preempted {
                 let pass = turn.closed() && !turn.passed_over.get();
                 turn.passed_over.set(pass);
                 if pass {
-                    let mut queue = turn.preempted.borrow_mut();
-                    queue.push_front((ticket, cx.waker().clone()));
-                    drop(queue);
+                    // The smallest ticket is the first again.
+                    let mut preempted = turn.preempted.borrow_mut();
+                    preempted.insert(ticket, cx.waker().clone());
+                    drop(preempted);
                     turn.wake_turner();
                     return Poll::Pending;
                 }
@@ -249,8 +269,7 @@ impl Future for Preempted {
                 Poll::Ready(())
             }
             Some(ticket) => {
-                let mut queue = turn.preempted.borrow_mut();
-                if let Some((_, waker)) = queue.iter_mut().find(|(waiting, _)| *waiting == ticket) {
+                if let Some(waker) = turn.preempted.borrow_mut().get_mut(&ticket) {
                     waker.clone_from(cx.waker());
                 }
                 Poll::Pending
@@ -262,11 +281,7 @@ impl Future for Preempted {
 impl Drop for Preempted {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            TURN.with(|turn| {
-                turn.preempted
-                    .borrow_mut()
-                    .retain(|(waiting, _)| *waiting != ticket);
-            });
+            TURN.with(|turn| turn.preempted.borrow_mut().remove(&ticket));
         }
     }
 }

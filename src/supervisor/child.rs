@@ -61,6 +61,10 @@ pub(super) struct Child {
     started_ns: u64,
     /// It said `Ready`.
     pub(super) ready: bool,
+    /// It has said that nothing is in flight any more.
+    pub(super) drained: bool,
+    /// It was told to stop.
+    pub(super) stopped: bool,
     /// `Commit`s it was sent and did not answer yet.
     pub(super) uncommitted: usize,
     /// Nothing more will be heard from it.
@@ -87,6 +91,8 @@ impl Child {
             outbox: VecDeque::new(),
             started_ns: monotonic_ns(),
             ready: false,
+            drained: false,
+            stopped: false,
             uncommitted: 0,
             ended: false,
             kill_ns: None,

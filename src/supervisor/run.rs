@@ -70,11 +70,16 @@ impl Supervisor {
             }
             self.hear();
             self.reap(phase)?;
+            if phase == Phase::Draining {
+                self.stop_drained();
+            }
             if phase < Phase::Draining {
                 self.restart();
             }
             if self.committed() {
-                if phase == Phase::Starting {
+                // A broker that cannot use its directory never becomes ready.
+                let has_broker = self.broker.child.as_ref().is_some_and(|it| it.ready);
+                if phase == Phase::Starting && has_broker {
                     phase = Phase::Serving;
                     self.say_serving();
                     if let Some(started) = started.take() {
@@ -160,7 +165,7 @@ impl Supervisor {
                     FromWorker::Committed => {
                         child.uncommitted = child.uncommitted.saturating_sub(1);
                     }
-                    FromWorker::Drained => {}
+                    FromWorker::Drained => child.drained = true,
                 }
             }
         }
@@ -315,6 +320,21 @@ impl Supervisor {
             }
         }
         self.broker.restart_ns = None;
+    }
+
+    /// Once no worker has anything in flight, none can hand anything over any more.
+    fn stop_drained(&mut self) {
+        let workers = || self.workers.iter().filter_map(|it| it.slot.child.as_ref());
+        if workers().any(|child| !child.drained) {
+            return;
+        }
+        for worker in &mut self.workers {
+            if let Some(child) = &mut worker.slot.child
+                && !std::mem::replace(&mut child.stopped, true)
+            {
+                messages::say(child, &ToWorker::Stop);
+            }
+        }
     }
 
     fn stop_broker(&mut self) {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use monoio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::config::limits;
 use crate::control::Handover;
@@ -94,6 +95,8 @@ enum Next {
     Close,
     /// Close, but let the client read the answer first.
     Linger,
+    /// Close in a way that the client cannot take for the end of a response.
+    Reset,
     /// Another worker serves the connection from now on.
     HandedOver,
 }
@@ -105,6 +108,16 @@ impl Connection {
                 Next::Request => {}
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
+                Next::Reset => {
+                    // Zero seconds: close(2) then sends a reset. Where it cannot be set, the
+                    // client is not told, and nothing more can be done about it.
+                    let reset = libc::linger {
+                        l_onoff: 1,
+                        l_linger: 0,
+                    };
+                    let _ = setsockopt(&self.reader.fd(), sockopt::Linger, &reset);
+                    return release(self.reader, self.writer);
+                }
                 Next::HandedOver => return release(self.reader, self.writer),
             }
         }
@@ -147,6 +160,8 @@ impl Connection {
             .access(access, Some(tenant.name()), &outcome, started);
         match outcome.sent {
             Some(sent) if sent.keep_alive && self.skip_body(&mut decoder).await => Next::Request,
+            // Its end would look like the end of the response.
+            Some(sent) if sent.broken.is_some() && sent.until_close => Next::Reset,
             Some(_) => Next::Linger,
             None => Next::Close,
         }
@@ -156,11 +171,14 @@ impl Connection {
     async fn head(&mut self) -> Result<Head, Reason> {
         let limits = self.core.head_limits();
         if self.reader.buf.is_empty() {
-            if self.core.draining.get() {
-                return Ok(Head::None);
-            }
-            let limit = Duration::from_millis(self.core.http.idle_timeout_ms);
-            self.idle.idle.set(true);
+            // While draining, only what has been sent already is served.
+            let draining = self.core.draining.get();
+            let limit = if draining {
+                Duration::from_millis(limits::DRAIN_POLL_MS)
+            } else {
+                Duration::from_millis(self.core.http.idle_timeout_ms)
+            };
+            self.idle.idle.set(!draining);
             let filled = self
                 .reader
                 .fill_within(limit, self.core.profile.read_buffer_bytes)
@@ -258,7 +276,7 @@ impl Connection {
         if self.reader.torn {
             return false;
         }
-        let limit = Duration::from_millis(limits::DISCARD_WAIT_MS);
+        let deadline = Instant::now() + Duration::from_millis(limits::DISCARD_WAIT_MS);
         let mut left = limits::DISCARD_BYTES_MAX as usize;
         loop {
             match decoder.decode(&mut self.reader.buf) {
@@ -268,6 +286,7 @@ impl Connection {
                     None => return false,
                 },
                 Ok(Chunk::NeedMore) => {
+                    let limit = deadline.saturating_duration_since(Instant::now());
                     if self
                         .reader
                         .fill_within(limit, self.core.profile.read_buffer_bytes)

@@ -47,8 +47,10 @@ pub struct Core {
     pub draining: Cell<bool>,
     /// Open connections, for the drain to find the idle ones.
     pub connections: RefCell<FxHashMap<u64, Rc<Idle>>>,
-    /// Guests that run on after their response.
-    pub detached: Cell<usize>,
+    /// Client connections that may be open at once.
+    pub places: Rc<Semaphore>,
+    /// Tasks that serve a connection, or a guest that runs on after its response.
+    busy: Cell<usize>,
     date: RefCell<DateCache>,
     accepting: RefCell<Vec<Canceller>>,
 }
@@ -66,6 +68,7 @@ impl Core {
         Rc::new(Self {
             index,
             slots: Semaphore::new(profile.running_max),
+            places: Semaphore::new(http.connections_max),
             tenants: Tenants::new(index, log.clone()),
             compile_waiters: Semaphore::new(limits::ARTIFACT_WAITERS_MAX),
             profile,
@@ -75,7 +78,7 @@ impl Core {
             mailboxes,
             draining: Cell::new(false),
             connections: RefCell::default(),
-            detached: Cell::new(0),
+            busy: Cell::new(0),
             date: RefCell::new(DateCache::new(SystemTime::now())),
             accepting: RefCell::default(),
         })
@@ -126,14 +129,23 @@ impl Core {
     where
         F: Future<Output = Result<(), Failure>> + 'static,
     {
-        self.detached.set(self.detached.get() + 1);
         let (core, tenant) = (Rc::clone(self), Rc::clone(tenant));
-        monoio::spawn(async move {
+        self.track((), async move {
             if let Some(failure) = finish_detached(guest, deadline).await {
                 core.log
                     .tenant_fault(tenant.name(), Some(failure.reason), &failure.detail);
             }
-            core.detached.set(core.detached.get() - 1);
+        });
+    }
+
+    /// Runs a task that the drain waits for; `place` is given back when it is done.
+    pub fn track<P: 'static>(self: &Rc<Self>, place: P, task: impl Future<Output = ()> + 'static) {
+        self.busy.set(self.busy.get() + 1);
+        let core = Rc::clone(self);
+        monoio::spawn(async move {
+            task.await;
+            core.busy.set(core.busy.get() - 1);
+            drop(place);
         });
     }
 
@@ -148,7 +160,6 @@ impl Core {
         for accept in self.accepting.take() {
             accept.cancel();
         }
-        self.close_idle();
     }
 
     /// Ends the waiting of connections that wait for a request: they see the end of the stream,
@@ -164,6 +175,6 @@ impl Core {
 
     /// Whether nothing is in flight.
     pub fn quiet(&self) -> bool {
-        self.connections.borrow().is_empty() && self.detached.get() == 0
+        self.busy.get() == 0
     }
 }

@@ -29,6 +29,7 @@ use crate::scheduler;
 use crate::worker::core::Core;
 use crate::worker::inbound::{Inbound, RequestBody, pump};
 use crate::worker::outbound::{self, Asked, Sent};
+use crate::worker::runtime::within;
 use crate::worker::stream::{Reader, Writer};
 use crate::worker::tenant::{Admitted, Tenant};
 
@@ -72,9 +73,13 @@ pub async fn exchange(
     writer: &mut Writer,
 ) -> Outcome {
     let mut asked = core.asked(&head);
+    // A client that waits to be told to send its body may or may not send it after an early answer:
+    // where its next request begins is not known.
+    let keep_alive = asked.keep_alive;
+    asked.keep_alive &= !head.expect_continue;
     // The program first: a request that waits for the compiler holds nobody's place.
-    let program = match tenant.program(core).await {
-        Ok(program) => program,
+    let (program, grants) = match tenant.program(core).await {
+        Ok(version) => version,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
     let admitted = match tenant.admit(&core.slots).await {
@@ -83,14 +88,17 @@ pub async fn exchange(
     };
     // Time in the queue is not the program's.
     let started = Instant::now();
-    scheduler::arrive().await;
+    if within(tenant.wall(), scheduler::arrive()).await.is_none() {
+        return refuse(writer, &asked, Reason::NoSlot).await;
+    }
+    asked.keep_alive = keep_alive;
 
     let meter = Rc::new(Meter::new(tenant.cpu_budget_ns));
     let inbound = Rc::new(Inbound::default());
     let expect_continue = head.expect_continue;
     let (respond, response) = oneshot::channel();
     let call = Invocation {
-        grants: std::sync::Arc::clone(&tenant.grants),
+        grants,
         meter: Rc::clone(&meter),
         sink: Rc::clone(&tenant.sink),
         request: guest_request(head, &inbound),
@@ -184,9 +192,6 @@ where
 }
 
 /// Waits for the guest's response and sends it; or sends what there is to say instead.
-///
-/// A client that was never told to continue may send its body all the same or leave it out: what
-/// follows the answer could be either, so the connection is not used again (RFC 9110 §10.1.1).
 async fn answer(
     writer: &mut Writer,
     asked: &mut Asked,
@@ -206,16 +211,23 @@ async fn answer(
             }
             Event::Stopped(reason) => break reason,
             Event::Response(response) => {
-                asked.keep_alive &= !expect_continue;
-                match stoppable(outbound::send(writer, response, asked), progress).await {
-                    Ok(Ok(sent)) => return (Some(sent), sent.broken),
-                    Ok(Err(reason)) => break reason,
+                let begun = Cell::new(None);
+                let expecting = expect_continue.then_some(inbound);
+                let send = outbound::send(writer, response, asked, expecting, &begun);
+                let result = stoppable(send, progress).await;
+                match (result, begun.get()) {
+                    (Ok(Ok(sent)), _) => return (Some(sent), sent.broken),
+                    (Ok(Err(reason)) | Err(reason), None) => break reason,
                     // The head is out: all that is left is to end the connection.
-                    Err(reason) => return (None, Some(reason)),
+                    (Ok(Err(reason)) | Err(reason), Some(sent)) => {
+                        let broken = Some(reason);
+                        return (Some(Sent { broken, ..sent }), broken);
+                    }
                 }
             }
         }
     };
+    // As in [`outbound::send`].
     asked.keep_alive &= !expect_continue;
     let outcome = refuse(writer, asked, reason).await;
     (outcome.sent, outcome.reason)
@@ -296,6 +308,7 @@ pub async fn refuse(writer: &mut Writer, asked: &Asked, reason: Reason) -> Outco
             status: reason.status(),
             bytes: 0,
             keep_alive,
+            until_close: false,
             broken: None,
         });
     }

@@ -43,7 +43,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     runtime.block_on(async move {
         let log = Log::new(Destination::Terminal, host.log.access);
         let core = Core::new(0, host.profile, host.http, engines, log, Vec::new());
-        spawn_helpers(&core)?;
+        spawn_helpers(&core).await?;
         let ready = ArtifactMessage::Ready {
             tenant: placed.tenant.name.clone(),
             generation: 0,

@@ -3,6 +3,7 @@
 //! Whatever of the body is there when the head is about to be written goes out with it, in one
 //! write. When that is all of it, its length is known: no chunking, whatever the guest declared.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,6 +17,7 @@ use wasmtime_wasi_http::WasiBody;
 use crate::fault::Reason;
 use crate::guest::Response;
 use crate::http::{self as codec, ResponseFraming, Version};
+use crate::worker::inbound::Inbound;
 use crate::worker::stream::{Gone, Writer};
 
 /// What the request says about how to answer it.
@@ -44,6 +46,8 @@ pub struct Sent {
     pub bytes: u64,
     /// Whether the connection can serve another request.
     pub keep_alive: bool,
+    /// Whether the end of the connection is the end of the body.
+    pub until_close: bool,
     /// What went wrong after the head was sent.
     pub broken: Option<Reason>,
 }
@@ -85,12 +89,24 @@ fn gather(
     Gathered::Full
 }
 
-/// Sends a guest's response.
+/// Sends a guest's response. `begun` says how far it got, for whoever drops the future midway; it is
+/// `None` until the head goes out.
+///
+/// `expecting` is the request's body when its client waits for `100 Continue`. Where the response's
+/// body is made from it, the client is told now: once the head is out, nobody can. A client that was
+/// never told may send its body all the same or leave it out: what follows the answer could be
+/// either, so the connection is not used again (RFC 9110 §10.1.1).
 ///
 /// # Errors
 /// [`Reason::BadResponse`] when nothing was sent because the response cannot be; everything that
 /// goes wrong later is in [`Sent::broken`].
-pub async fn send(writer: &mut Writer, response: Response, asked: &Asked) -> Result<Sent, Reason> {
+pub async fn send(
+    writer: &mut Writer,
+    response: Response,
+    asked: &Asked,
+    expecting: Option<&Inbound>,
+    begun: &Cell<Option<Sent>>,
+) -> Result<Sent, Reason> {
     let (parts, mut body) = response.into_parts();
     if parts.status.is_informational() {
         return Err(Reason::BadResponse);
@@ -113,12 +129,19 @@ pub async fn send(writer: &mut Writer, response: Response, asked: &Asked) -> Res
         Gathered::Ended(Some(_)) => None,
         Gathered::Waiting | Gathered::Full => declared,
     };
+    let wanted = expecting.is_some_and(Inbound::wanted);
+    if wanted {
+        writer.out.extend_from_slice(codec::CONTINUE_100);
+    }
+    if asked.method != Method::HEAD && declared.is_some_and(|declared| declared < gathered) {
+        return Err(Reason::BadResponse);
+    }
     let (framing, keep_alive) = codec::choose_framing(
         asked.version,
         &asked.method,
         parts.status,
         known,
-        asked.keep_alive,
+        asked.keep_alive && (wanted || expecting.is_none()),
     );
     codec::encode_head(
         &mut writer.out,
@@ -129,11 +152,20 @@ pub async fn send(writer: &mut Writer, response: Response, asked: &Asked) -> Res
         keep_alive,
         &asked.date,
     );
+    let until_close = framing == ResponseFraming::UntilClose;
+    begun.set(Some(Sent {
+        status: parts.status,
+        bytes: 0,
+        keep_alive: false,
+        until_close,
+        broken: None,
+    }));
     let mut out = BodyWriter {
         writer,
         framing,
         dropped: !framing.has_body(),
         sent: 0,
+        begun,
         timeout: asked.timeout,
     };
     let broken = out
@@ -144,6 +176,7 @@ pub async fn send(writer: &mut Writer, response: Response, asked: &Asked) -> Res
         status: parts.status,
         bytes: out.sent,
         keep_alive: keep_alive && broken.is_none(),
+        until_close,
         broken,
     })
 }
@@ -167,6 +200,7 @@ struct BodyWriter<'a> {
     /// The guest's body goes nowhere: the answer has none.
     dropped: bool,
     sent: u64,
+    begun: &'a Cell<Option<Sent>>,
     timeout: Duration,
 }
 
@@ -242,6 +276,10 @@ impl BodyWriter<'_> {
             .map_err(|gone| match gone {
                 Gone::Closed => Reason::ClientGone,
                 Gone::TimedOut => Reason::BodyTimeout,
-            })
+            })?;
+        let bytes = self.sent;
+        let begun = self.begun.get();
+        self.begun.set(begun.map(|sent| Sent { bytes, ..sent }));
+        Ok(())
     }
 }

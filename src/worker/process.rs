@@ -48,7 +48,7 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     runtime.block_on(async move {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
         let core = core(&start, engines, log, mailboxes);
-        spawn_helpers(&core)?;
+        spawn_helpers(&core).await?;
         spawn_logged("mailbox", take_handovers(Rc::clone(&core), mailbox));
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
         obey(&core, control).await
@@ -90,9 +90,9 @@ fn core(start: &Start, engines: Engines, log: Log, mailboxes: Vec<Channel>) -> R
 }
 
 /// The tasks that every worker has, in a process of its own or not.
-pub(super) fn spawn_helpers(core: &Rc<Core>) -> anyhow::Result<()> {
+pub(super) async fn spawn_helpers(core: &Rc<Core>) -> anyhow::Result<()> {
     scheduler::install(core.profile.slice_us);
-    let ring = RingTurn::new()?;
+    let ring = RingTurn::new().await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
     monoio::spawn(core.log.clone().flusher());
     Ok(())
@@ -106,10 +106,11 @@ fn spawn_logged(what: &'static str, task: impl Future<Output = anyhow::Result<()
     });
 }
 
-/// Does what the supervisor says, until it says to drain.
+/// Does what the supervisor says, until it says to stop.
 async fn obey(core: &Rc<Core>, control: Channel) -> anyhow::Result<()> {
     let watched = Watched::new(control.as_fd().try_clone_to_owned()?)?;
     control.send(&FromWorker::Ready, &[])?;
+    let mut drain_until = None;
     loop {
         watched.readable().await?;
         while let Some(received) = ready(control.try_recv::<ToWorker>())? {
@@ -138,9 +139,16 @@ async fn obey(core: &Rc<Core>, control: Channel) -> anyhow::Result<()> {
                     spawn_logged("broker", take_artifacts(Rc::clone(core), broker));
                 }
                 ToWorker::Drain { drain_ms } => {
-                    drain(core, Duration::from_millis(drain_ms)).await;
-                    core.log.flush();
+                    let deadline = Instant::now() + Duration::from_millis(drain_ms);
+                    core.drain();
+                    drained(core, deadline).await;
                     control.send(&FromWorker::Drained, &[])?;
+                    drain_until = Some(deadline);
+                }
+                ToWorker::Stop => {
+                    // What other workers have handed over meanwhile.
+                    drained(core, drain_until.unwrap_or_else(Instant::now)).await;
+                    core.log.flush();
                     return Ok(());
                 }
             }
@@ -161,19 +169,20 @@ async fn listen(core: Rc<Core>, fd: OwnedFd) -> anyhow::Result<()> {
     Ok(accept(core, std::net::TcpListener::from(fd)).await?)
 }
 
-/// Stops accepting, closes idle connections, and waits for the rest.
-async fn drain(core: &Rc<Core>, limit: Duration) {
-    let deadline = Instant::now() + limit;
-    core.drain();
+/// Waits until nothing is in flight, closing connections that only wait.
+async fn drained(core: &Rc<Core>, deadline: Instant) {
     let pause = Duration::from_millis(limits::DRAIN_POLL_MS);
     monoio::time::sleep(pause).await;
     while !core.quiet() && Instant::now() < deadline {
-        core.close_idle();
+        // In a task of its own: it runs after those whose request has just arrived.
+        let closing = Rc::clone(core);
+        monoio::spawn(async move { closing.close_idle() });
         monoio::time::sleep(pause).await;
     }
 }
 
-/// Serves connections that other workers hand over.
+/// Serves connections that other workers hand over. One that cannot be taken is lost, and nothing
+/// else: its client sees the connection end.
 async fn take_handovers(core: Rc<Core>, mailbox: OwnedFd) -> anyhow::Result<()> {
     let watched = Watched::new(mailbox.try_clone()?)?;
     let mailbox = Channel::from_fd(mailbox);
@@ -181,21 +190,34 @@ async fn take_handovers(core: Rc<Core>, mailbox: OwnedFd) -> anyhow::Result<()> 
     loop {
         watched.readable().await?;
         for _ in 0..limits::MAILBOX_BATCH {
-            let Some(received) = ready(mailbox.try_recv_bytes(&mut frame))? else {
-                break;
+            let received = match ready(mailbox.try_recv_bytes(&mut frame)) {
+                Ok(None) => break,
+                Ok(Some(received)) => received.context("the supervisor has gone")?,
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    tracing::warn!("a hand-over was lost: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
-            let (length, mut fds) = received.context("the supervisor has gone")?;
-            let handover = Handover::decode(&frame[..length]).context("an empty hand-over")?;
-            let fd = fds.pop().context("a hand-over without its socket")?;
-            let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
-            let incoming = Incoming {
-                stream,
-                buffered: BytesMut::from(handover.buffered),
-                hops: handover.hops,
-            };
-            monoio::spawn(serve(Rc::clone(&core), incoming));
+            if let Err(error) = take_handover(&core, &frame[..received.0], received.1) {
+                tracing::warn!("a hand-over was lost: {error:#}");
+            }
         }
     }
+}
+
+fn take_handover(core: &Rc<Core>, frame: &[u8], mut fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+    let handover = Handover::decode(frame).context("it is empty")?;
+    let fd = fds.pop().context("it came without its socket")?;
+    let place = core.places.try_acquire();
+    let place = place.context("connections_max is reached")?;
+    let incoming = Incoming {
+        stream: TcpStream::from_std(std::net::TcpStream::from(fd))?,
+        buffered: BytesMut::from(handover.buffered),
+        hops: handover.hops,
+    };
+    core.track(place, serve(Rc::clone(core), incoming));
+    Ok(())
 }
 
 /// Takes artifacts until this broker is gone; the supervisor then starts another.

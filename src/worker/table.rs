@@ -22,6 +22,8 @@ pub struct Tenants {
     by_name: RefCell<BTreeMap<String, Rc<Tenant>>>,
     next: RefCell<BTreeMap<String, Placed>>,
     any_elsewhere: Cell<bool>,
+    /// The newest generation that was ever in force.
+    newest: Cell<u64>,
     /// Programs by tenant and generation: an artifact may arrive before its tenant.
     programs: RefCell<FxHashMap<(String, u64), Rc<ProgramCell>>>,
 }
@@ -36,6 +38,7 @@ impl Tenants {
             by_name: RefCell::default(),
             next: RefCell::default(),
             any_elsewhere: Cell::new(false),
+            newest: Cell::new(0),
             programs: RefCell::default(),
         }
     }
@@ -74,9 +77,14 @@ impl Tenants {
             );
             by_name.insert(name.clone(), Rc::new(tenant));
         }
+        let newest = next.values().map(|placed| placed.generation).max();
+        let newest = newest.unwrap_or(0).max(self.newest.get());
+        self.newest.set(newest);
         self.programs.borrow_mut().retain(|(name, generation), _| {
-            next.get(name)
-                .is_none_or(|placed| *generation >= placed.generation)
+            // An artifact may arrive before its tenant, with a generation that is newer than all.
+            next.get(name).map_or(*generation > newest, |placed| {
+                *generation >= placed.generation
+            })
         });
         let routes: Vec<_> = by_name
             .values()

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -21,8 +21,6 @@ use crate::worker::semaphore::{Permit, Semaphore};
 pub struct Tenant {
     /// What the supervisor said about it.
     pub placed: Placed,
-    /// What its instances may do.
-    pub grants: Arc<Grants>,
     /// CPU time of one request, in nanoseconds.
     pub cpu_budget_ns: u64,
     /// Whether this worker is one of its workers.
@@ -31,12 +29,22 @@ pub struct Tenant {
     pub elsewhere: usize,
     /// Where its guests' output goes.
     pub sink: Rc<dyn LineSink>,
-    program: Rc<ProgramCell>,
-    /// Serves while `program` is not ready: the version before a reload.
-    previous: Option<Rc<Program>>,
+    current: Version,
+    /// Serves while the program of `current` is not ready: the version before a reload.
+    previous: RefCell<Option<Version>>,
     running: Rc<Semaphore>,
     queue_max: usize,
 }
+
+/// A program and what its instances may do: a reload changes both at once.
+#[derive(Clone, Debug)]
+pub struct Version {
+    program: Rc<ProgramCell>,
+    grants: Arc<Grants>,
+}
+
+/// A loaded program and what its instances may do.
+pub type Runnable = (Rc<Program>, Arc<Grants>);
 
 /// A request's places: among its tenant's requests and in the worker's pool.
 #[derive(Debug)]
@@ -52,7 +60,7 @@ impl Tenant {
         this_worker: usize,
         sink: Rc<dyn LineSink>,
         program: Rc<ProgramCell>,
-        previous: Option<Rc<Program>>,
+        previous: Option<Version>,
     ) -> Self {
         let limits = &placed.tenant.limits;
         let workers = placed.workers.len().max(1);
@@ -66,14 +74,16 @@ impl Tenant {
             log_bytes_per_request: limits.log_bytes_per_request,
         };
         Self {
-            grants: Arc::new(grants),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
             here: placed.workers.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
             elsewhere: placed.workers[this_worker % workers],
             sink,
-            program,
-            previous,
+            current: Version {
+                program,
+                grants: Arc::new(grants),
+            },
+            previous: RefCell::new(previous),
             running: Semaphore::new(limits.concurrency.div_ceil(workers)),
             queue_max: limits.queue.div_ceil(workers),
             placed,
@@ -125,35 +135,50 @@ impl Tenant {
         }
     }
 
-    /// The tenant's program: loads it when this is the first request, waits for the compiler
-    /// while there is none yet.
+    /// The tenant's program and what its instances may do: loads it when this is the first request,
+    /// waits for the compiler while there is none yet.
     ///
     /// # Errors
     /// [`Reason::Compiling`] when it is not there in time or too many wait already,
     /// [`Reason::ComponentRejected`] when there will be none.
-    pub async fn program(&self, core: &Core) -> Result<Rc<Program>, Reason> {
+    pub async fn program(&self, core: &Core) -> Result<Runnable, Reason> {
         if let Some(known) = self.known_program(&core.engines) {
             return known;
         }
         let waiting = core.compile_waiters.try_acquire();
         let _waiting = waiting.ok_or(Reason::Compiling)?;
         let wait = Duration::from_millis(limits::ARTIFACT_WAIT_MS).min(self.wall());
-        within(wait, self.program.settled()).await;
+        within(wait, self.current.program.settled()).await;
         self.known_program(&core.engines)
             .unwrap_or(Err(Reason::Compiling))
     }
 
-    /// The program that serves this tenant now, if one was ever loaded; what a reload keeps.
-    pub fn serving(&self) -> Option<Rc<Program>> {
-        self.program.loaded().or_else(|| self.previous.clone())
+    /// The version that serves this tenant now, if there is one: what a reload keeps.
+    pub fn serving(&self) -> Option<Version> {
+        if self.current.program.is_there() {
+            Some(self.current.clone())
+        } else {
+            self.previous.borrow().clone()
+        }
     }
 
-    fn known_program(&self, engines: &Engines) -> Option<Result<Rc<Program>, Reason>> {
-        match (self.program.get(engines), &self.previous) {
-            (Some(Ok(program)), _) => Some(Ok(program)),
-            (_, Some(previous)) => Some(Ok(Rc::clone(previous))),
-            (other, None) => other,
+    fn known_program(&self, engines: &Engines) -> Option<Result<Runnable, Reason>> {
+        let current = self.current.get(engines, self.name());
+        let mut previous = self.previous.borrow_mut();
+        if let Some(Ok(_)) = current {
+            *previous = None; // unmapped with its last request
         }
+        let previous = previous
+            .as_ref()
+            .and_then(|it| it.get(engines, self.name()));
+        previous.filter(Result::is_ok).or(current)
+    }
+}
+
+impl Version {
+    fn get(&self, engines: &Engines, tenant: &str) -> Option<Result<Runnable, Reason>> {
+        let program = self.program.get(engines, tenant)?;
+        Some(program.map(|program| (program, Arc::clone(&self.grants))))
     }
 }
 
@@ -161,7 +186,8 @@ impl Tenant {
 #[derive(Debug, Default)]
 pub struct ProgramCell {
     stage: RefCell<Stage>,
-    waiting: RefCell<Vec<Waker>>,
+    /// Those who wait, while they wait.
+    waiting: RefCell<Vec<Weak<RefCell<Waker>>>>,
 }
 
 #[derive(Default)]
@@ -203,26 +229,26 @@ impl ProgramCell {
 
     fn settle(&self, stage: Stage) {
         self.stage.replace(stage);
-        for waker in self.waiting.take() {
-            waker.wake();
+        for waiter in self.waiting.take() {
+            if let Some(waker) = waiter.upgrade() {
+                waker.borrow().wake_by_ref();
+            }
         }
     }
 
-    fn loaded(&self) -> Option<Rc<Program>> {
-        match &*self.stage.borrow() {
-            Stage::Loaded(program) => Some(Rc::clone(program)),
-            _ => None,
-        }
+    /// Whether the program can be served, loaded or not.
+    fn is_there(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Artifact(..) | Stage::Loaded(_))
     }
 
     /// The program, loading it when its artifact is here. `None`: not yet.
-    fn get(&self, engines: &Engines) -> Option<Result<Rc<Program>, Reason>> {
+    fn get(&self, engines: &Engines, tenant: &str) -> Option<Result<Rc<Program>, Reason>> {
         let mut stage = self.stage.borrow_mut();
         if let Stage::Artifact(flavour, fd) = &*stage {
             match engines.load(*flavour, fd.as_fd()) {
                 Ok(program) => *stage = Stage::Loaded(Rc::new(program)),
                 Err(error) => {
-                    tracing::error!("{error}");
+                    tracing::error!("tenant {tenant} is rejected: {error}");
                     *stage = Stage::Rejected;
                 }
             }
@@ -236,13 +262,22 @@ impl ProgramCell {
 
     /// Waits until something was heard of it.
     async fn settled(&self) {
+        let mut waiter: Option<Rc<RefCell<Waker>>> = None;
         poll_fn(|cx| {
-            if matches!(*self.stage.borrow(), Stage::Expected) {
-                self.waiting.borrow_mut().push(cx.waker().clone());
-                Poll::Pending
-            } else {
-                Poll::Ready(())
+            if !matches!(*self.stage.borrow(), Stage::Expected) {
+                return Poll::Ready(());
             }
+            match &waiter {
+                Some(waker) => waker.borrow_mut().clone_from(cx.waker()),
+                None => {
+                    let waker = Rc::new(RefCell::new(cx.waker().clone()));
+                    let mut waiting = self.waiting.borrow_mut();
+                    waiting.retain(|other| other.strong_count() > 0);
+                    waiting.push(Rc::downgrade(&waker));
+                    waiter = Some(waker);
+                }
+            }
+            Poll::Pending
         })
         .await;
     }

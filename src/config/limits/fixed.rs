@@ -67,6 +67,7 @@ fixed! {
     // Connections and HTTP/1.1.
     LISTEN_BACKLOG: u32 = 4_096, "connections", "Queue of a listening socket; the default net.core.somaxconn.";
     PEEK_BYTES_MAX: usize = 4_096, "bytes", "Peeked to find the host before a connection is handed over; a later host is found after reading.";
+    PEEK_WAIT_MS: u64 = 250, "ms", "How often a silent new connection is looked at, so that a drain does not wait for it.";
     HEADERS_CAPACITY: usize = 128, "fields", "The head parser's fixed array; headers_max lies within it.";
     PIPELINED_BYTES_MAX: usize = 64 << 10, "bytes", "Read ahead of the request being served; then reading pauses.";
     CHUNK_LINE_BYTES_MAX: usize = 512, "bytes", "Chunk size, extension and line end; above it 400. Extensions are read and dropped.";
@@ -74,7 +75,7 @@ fixed! {
     TRAILER_BYTES_MAX: usize = 8 << 10, "bytes", "Trailer section of a body; above it 431.";
     TRAILERS_MAX: usize = 32, "fields", "Trailer fields of a body; above it 431.";
     DISCARD_BYTES_MAX: u64 = 64 << 10, "bytes", "Unread request body that is read and dropped to keep a connection; above it the connection closes.";
-    DISCARD_WAIT_MS: u64 = 1_000, "ms", "Longest wait for the next bytes of such a body.";
+    DISCARD_WAIT_MS: u64 = 1_000, "ms", "Longest wait for the rest of such a body.";
     ACCEPT_RETRY_MS: u64 = 10, "ms", "Pause after a failed accept, which mostly means that descriptors ran out.";
     HANDOVER_TRIES: u32 = 100, "tries", "A full mailbox is tried again every millisecond this often; then 503.";
     DRAIN_POLL_MS: u64 = 5, "ms", "How often a drain looks whether everything is finished.";
@@ -89,15 +90,14 @@ fixed! {
     GUEST_STDIO_CHUNK_BYTES: usize = 4 << 10, "bytes", "Written by a guest to its output in one piece.";
     RANDOM_BYTES: u64 = 64 << 10, "bytes", "Random bytes of one call.";
     CORE_INSTANCES_PER_COMPONENT: u32 = 20, "instances", "Core instances of one component; adapter-made ones have 3 or 4.";
-    MEMORIES_PER_COMPONENT: u32 = 4, "memories", "Linear memories of one component.";
+    MEMORIES_PER_COMPONENT: u32 = 2, "memories", "Linear memories of one component; the pool has as many for every slot, so that it cannot run out.";
     TABLES_PER_COMPONENT: u32 = 16, "tables", "Tables of one component.";
-    POOL_CORE_INSTANCES_PER_SLOT: u32 = 4, "instances", "Core instances the pool holds per slot; an adapter-made component has 3 or 4.";
-    POOL_TABLES_PER_SLOT: u32 = 2, "tables", "Tables the pool holds per slot: one of the program, one of the adapter.";
     POOL_TABLES_PER_MODULE: u32 = 4, "tables", "Tables of one core module.";
     POOL_TABLE_ELEMENTS: usize = 100_000, "elements", "Elements of one table; large Go and C# programs exceed Wasmtime's default of 20,000.";
     FLAVOURS: u64 = 2, "engines", "Engines of a worker, each with a pool of its own: WASI 0.2 and 0.3.";
 
     // Logs.
+    LOG_LINE_OVERHEAD_BYTES: usize = 96, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
     ACCESS_TARGET_BYTES_MAX: usize = 1 << 10, "bytes", "A request target in an access line; the rest is cut.";
     FAULT_DETAIL_BYTES_MAX: usize = 2 << 10, "bytes", "A trap's message and backtrace in a log line; the rest is cut.";

@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).ok_or("usage: hyper-hello ADDRESS")?;
+    let address = std::env::args()
+        .nth(1)
+        .ok_or("usage: hyper-hello ADDRESS")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;

@@ -1,0 +1,69 @@
+//! Processes as the kernel shows them in `/proc`, and cores.
+
+use std::fs;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// The cores that this test may run on, in ascending order.
+pub fn cores() -> Vec<usize> {
+    // The main thread's mask: a test may have pinned its own.
+    let pid = Pid::from_raw(std::process::id() as i32);
+    let set = sched_getaffinity(pid).expect("reading the affinity mask");
+    (0..CpuSet::count())
+        .filter(|core| set.is_set(*core).unwrap_or(false))
+        .collect()
+}
+
+/// Keeps the calling thread on one core.
+pub fn pin_thread(core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core).expect("a core number");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("pinning a thread");
+}
+
+/// A line of `/proc/PID/status` in KiB: `VmRSS`, `VmHWM`.
+pub fn memory_kib(pid: u32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("reading a status");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+        .and_then(|value| value.split_whitespace().next()?.parse().ok())
+        .unwrap_or_else(|| panic!("no {key} in {status}"))
+}
+
+/// CPU time of a process's main thread so far, in nanoseconds.
+pub fn cpu_ns(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/task/{pid}/schedstat");
+    let text = fs::read_to_string(path).expect("reading schedstat");
+    let first = text.split_whitespace().next().expect("a number");
+    first.parse().expect("a number")
+}
+
+/// The children of a process that run that subcommand of skep, in the order they were started.
+pub(super) fn children(parent: u32, subcommand: &str) -> Vec<u32> {
+    let mut found: Vec<(u64, u32)> = fs::read_dir("/proc")
+        .expect("listing /proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The second field is a name in parentheses, which may contain anything.
+            let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
+            let (state, ppid, started) = (fields[0], fields[1], fields[19]);
+            let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+            (ppid.parse() == Ok(parent)
+                && state != "Z"
+                && words.get(1) == Some(&subcommand.as_bytes()))
+            .then_some((started.parse().ok()?, pid))
+        })
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, pid)| pid).collect()
+}
+
+/// Sets `VmHWM` back to the present `VmRSS`, which is returned in KiB (proc_pid_clear_refs(5)).
+pub fn reset_memory_peak(pid: u32) -> u64 {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("resetting the peak");
+    memory_kib(pid, "VmRSS")
+}
