@@ -119,6 +119,7 @@ pub async fn exchange(
     let mut pumping = true;
     let mut wall = None;
     let mut answer = pin!(answer(
+        core,
         writer,
         &mut asked,
         response,
@@ -193,6 +194,7 @@ where
 
 /// Waits for the guest's response and sends it; or sends what there is to say instead.
 async fn answer(
+    core: &Core,
     writer: &mut Writer,
     asked: &mut Asked,
     mut response: oneshot::Receiver<Result<Response, wasmtime::Error>>,
@@ -211,6 +213,7 @@ async fn answer(
             }
             Event::Stopped(reason) => break reason,
             Event::Response(response) => {
+                asked.keep_alive &= !core.draining.get();
                 let begun = Cell::new(None);
                 let expecting = expect_continue.then_some(inbound);
                 let send = outbound::send(writer, response, asked, expecting, &begun);
@@ -228,7 +231,7 @@ async fn answer(
         }
     };
     // As in [`outbound::send`].
-    asked.keep_alive &= !expect_continue;
+    asked.keep_alive &= !expect_continue && !core.draining.get();
     let outcome = refuse(writer, asked, reason).await;
     (outcome.sent, outcome.reason)
 }
