@@ -1,7 +1,12 @@
 //! Compiled artifacts: made once, kept, shared between workers, and refused when anybody touched
 //! them.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in a test, a panic is the report
+#![allow(
+    clippy::type_complexity,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)] // in a test, a panic is the report
 
 mod common;
 

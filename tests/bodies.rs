@@ -1,6 +1,7 @@
 //! Bodies of every size and shape, in both directions, in constant memory.
 
 #![allow(
+    clippy::type_complexity,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,

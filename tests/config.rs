@@ -1,7 +1,11 @@
 //! Configuration: what is refused, with which words; limits at their ends; the generated document.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in a test, a panic is the report
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    clippy::type_complexity,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)] // in a test, a panic is the report
 
 use std::fmt::Write;
 use std::fs;

@@ -1,6 +1,11 @@
 //! Documents that are generated from the code say what the code says.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in a test, a panic is the report
+#![allow(
+    clippy::type_complexity,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)] // in a test, a panic is the report
 
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 //! are none.
 
 #![allow(
+    clippy::type_complexity,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,

@@ -7,7 +7,12 @@
 //!             └────────────┘                         └────────────┘
 //! ```
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in a test, a panic is the report
+#![allow(
+    clippy::type_complexity,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)] // in a test, a panic is the report
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! HTTP/1.1 as a client sees it (RFC 9110, RFC 9112): connections, framing, expectations, refusals.
 
 #![allow(
+    clippy::type_complexity,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,

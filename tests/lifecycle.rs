@@ -1,7 +1,12 @@
 //! How a host lives and ends: drains, deaths and restarts of its processes, and new configurations
 //! while it serves.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // in a test, a panic is the report
+#![allow(
+    clippy::type_complexity,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)] // in a test, a panic is the report
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! Every limit of a tenant, at the limit and above it; and what a guest is not given at all.
 
 #![allow(
+    clippy::type_complexity,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,

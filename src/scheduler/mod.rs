@@ -180,12 +180,14 @@ pub fn should_yield(running_ns: u64) -> bool {
     TURN.with(|turn| turn.used_ns.get() + running_ns >= turn.gate_ns.get())
 }
 
-/// Waits until a new guest may start: at once while the gate is open and nobody came before.
+/// Whether a new guest may start at once: the gate is open and nobody came before.
+pub fn is_open() -> bool {
+    TURN.with(|turn| !turn.closed() && turn.arriving.borrow().is_empty())
+}
+
+/// Waits until a new guest may start, behind those who came before.
 pub async fn arrive() {
-    let open = TURN.with(|turn| !turn.closed() && turn.arriving.borrow().is_empty());
-    if !open {
-        Arriving { ticket: None }.await;
-    }
+    Arriving { ticket: None }.await;
 }
 
 /// A request that waits for the gate to open.

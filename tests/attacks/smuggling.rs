@@ -9,6 +9,7 @@
 //! that names an advisory is what that advisory's parser took.
 
 #![allow(
+    clippy::type_complexity,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
