@@ -30,7 +30,13 @@ use common::{Builder, Client, PATIENCE, Tenant, TestHost, cores, pin_thread};
 /// Tenants of worker 0, and of worker 1. `a`, `b` and `both` answer their name; `upload` and `echo`
 /// read bodies.
 fn builder() -> Builder {
-    let named = |name: &str| Tenant::new(name, "tenantname").env("NAME", name);
+    // Queues that hold all the connections of a test, however they meet.
+    let named = |name: &str| {
+        Tenant::new(name, "tenantname")
+            .env("NAME", name)
+            .limit("queue", 2_000)
+            .limit("queue_ms", 30_000)
+    };
     TestHost::builder()
         .workers(2)
         .tenant(named("a").on_workers(&[0]))
