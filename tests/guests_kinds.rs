@@ -146,8 +146,9 @@ fn a_service_of_wasi_0_3_has_what_one_of_0_2_has() {
             "cpu_exhausted"
         );
         let line = host.wait_for_access(&path);
+        // The bound is for the ticks that come late on a busy machine: limits.rs has the narrow one.
         let used_us = line["cpu_us"].as_u64().expect("a number");
-        assert!((50_000..=52_000).contains(&used_us), "{line}");
+        assert!((50_000..=100_000).contains(&used_us), "{line}");
         let late = client.get("a.test", "/sleep?ms=9000").expect(504);
         assert_eq!(late.reason(), "wall_exhausted");
     }

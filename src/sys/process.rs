@@ -99,6 +99,11 @@ fn become_child(
         for (index, &source) in sources.iter().enumerate() {
             check(libc::dup2(source, CONTROL_FD + index as RawFd))?;
         }
+        // Whatever skep itself was started with is not the child's: a service manager's sockets, a
+        // shell's files. By number, for a C library that has no such function yet.
+        let end = CONTROL_FD as usize + sources.len();
+        let flags = libc::CLOSE_RANGE_CLOEXEC;
+        check(libc::syscall(libc::SYS_close_range, end, u32::MAX, flags) as i32)?;
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
         if libc::getppid() as u32 != parent {
             // The parent died before the line above: nobody will ever end this process.
