@@ -6,10 +6,6 @@
     clippy::panic,
     clippy::unwrap_used
 )] // in a test, a panic is the report
-#![expect(
-    clippy::type_complexity,
-    reason = "tables of cases are spelled out where they are"
-)]
 
 mod common;
 

@@ -7,17 +7,13 @@
     clippy::panic,
     clippy::unwrap_used
 )] // in a test, a panic is the report
-#![expect(
-    clippy::type_complexity,
-    reason = "tables of cases are spelled out where they are"
-)]
 
 mod common;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -351,6 +347,8 @@ fn stopped_job(host: &TestHost) -> u32 {
 #[test]
 fn a_compile_job_has_limits_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
+    // What the host was started with is not passed on: this copy is not close-on-exec.
+    let _stray = nix::unistd::dup(fs::File::open("/dev/zero").unwrap()).unwrap();
     let host = TestHost::builder()
         .private_artifacts()
         .cold()
@@ -416,6 +414,15 @@ fn a_compile_job_has_limits_and_nothing_else() {
         fs::read_link(format!("/proc/{job}/cwd")).unwrap(),
         PathBuf::from("/")
     );
+    let strays = |pid: u32| {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets
+            .filter(|path| path == Path::new("/dev/zero"))
+            .count()
+    };
+    assert_eq!(strays(host.pid()), 1);
+    assert_eq!(strays(host.worker_pids()[0]), 0);
     send(job, Signal::SIGCONT);
     wait_until("compiled", FUSE, || {
         host.get("large.test", "/").reason() == "no_response"
