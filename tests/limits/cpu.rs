@@ -12,21 +12,23 @@ const OVER_US_MAX: u64 = 2_000;
 /// The same where the kernel lets the ticker wait: other programs compute on all cores.
 const OVER_LATE_US_MAX: u64 = 50_000;
 
-/// Fails unless five requests used their budget, none less than it, and most of them hardly more.
+/// Fails unless five requests used their budget, none less than it, and `in_time` of them hardly more.
 #[track_caller]
-fn check_used(budget_ms: u64, mut used_us: [u64; 5]) {
+fn check_used(budget_ms: u64, mut used_us: [u64; 5], in_time: usize) {
     used_us.sort_unstable();
     let budget_us = budget_ms * 1000;
-    let [least, _, median, _, most] = used_us;
-    assert!(least >= budget_us, "{used_us:?} of {budget_us} µs");
+    let within = |over_us| {
+        used_us
+            .iter()
+            .filter(|used| **used <= budget_us + over_us)
+            .count()
+    };
+    assert!(used_us[0] >= budget_us, "{used_us:?} of {budget_us} µs");
     assert!(
-        median <= budget_us + OVER_US_MAX,
+        within(OVER_US_MAX) >= in_time,
         "{used_us:?} of {budget_us} µs"
     );
-    assert!(
-        most <= budget_us + OVER_LATE_US_MAX,
-        "{used_us:?} of {budget_us} µs"
-    );
+    assert_eq!(within(OVER_LATE_US_MAX), 5, "{used_us:?} of {budget_us} µs");
 }
 
 #[test]
@@ -39,7 +41,7 @@ fn a_computing_guest_is_stopped_within_two_milliseconds_of_its_budget() {
             check_fault(&response, &line, 504, "cpu_exhausted");
             line["cpu_us"].as_u64().expect("a number")
         });
-        check_used(budget_ms, used_us);
+        check_used(budget_ms, used_us, 3);
     }
 }
 
@@ -86,10 +88,9 @@ fn a_guest_gets_its_whole_budget_on_a_busy_core() {
             let response = host.get("a.test", &format!("/spin?{round}"));
             (response, (cpu_ns(worker) - before_ns) / 1000)
         };
-        // Nothing may fail in here: the busy thread would keep the scope open.
-        let requests = (0..5).map(one).collect();
-        stop.store(true, Ordering::Relaxed);
-        requests
+        // Also when a request fails.
+        let _stop = StopOnDrop(&stop);
+        (0..5).map(one).collect()
     });
     let mut used_us = [0; 5];
     for (round, (response, taken_us)) in requests.iter().enumerate() {
@@ -102,7 +103,16 @@ fn a_guest_gets_its_whole_budget_on_a_busy_core() {
         // It had half of the core at most; by wall time it would have been stopped at half its budget.
         assert!(line["wall_us"].as_u64() >= Some(150_000), "{line}");
     }
-    check_used(100, used_us);
+    check_used(100, used_us, 1);
+}
+
+/// Ends a thread that runs until it is told not to.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
