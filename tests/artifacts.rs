@@ -178,7 +178,7 @@ fn overwrite(path: &Path, bytes: &[u8]) {
 /// What is done to the artifact of a guest, and why it is then refused.
 type Damage = (&'static str, fn(&Shelf, &str), &'static str);
 
-const DAMAGES: [Damage; 9] = [
+const DAMAGES: [Damage; 8] = [
     ("hello", flip_a_bit, "its tag does not match"),
     ("echo", cut, "its tag does not match"),
     ("tenantname", take_anothers, "its tag does not match"),
@@ -187,7 +187,6 @@ const DAMAGES: [Damage; 9] = [
     ("spin", let_the_group_write, "its mode is 420, not 400"),
     ("kitchen", link_to_a_copy, "it cannot be read: "),
     ("service3", give_another_name, "it has 2 names, not 1"),
-    ("js", scribble_on_the_tag, "its tag is not `"),
 ];
 
 fn flip_a_bit(shelf: &Shelf, name: &str) {
@@ -240,10 +239,6 @@ fn give_another_name(shelf: &Shelf, name: &str) {
     fs::hard_link(shelf.code(name), shelf.dir.join("../another-name")).unwrap();
 }
 
-fn scribble_on_the_tag(shelf: &Shelf, name: &str) {
-    overwrite(&shelf.tag(name), b"skep-artifact-1 p2 trust me\n");
-}
-
 /// The lines that say that the artifact of a guest was refused; one at least.
 #[track_caller]
 fn refusals(host: &TestHost, shelf: &Shelf, name: &str) -> Vec<String> {
@@ -257,25 +252,16 @@ fn refusals(host: &TestHost, shelf: &Shelf, name: &str) -> Vec<String> {
 fn what_somebody_touched_is_refused_and_compiled_again() {
     let shelf = Shelf::new();
     let guests: Vec<&str> = DAMAGES.iter().map(|damage| damage.0).collect();
-    // The large one is a tenant of the second host only: one compile of it is enough.
-    let start = |guests: &[&str]| tenants_of(guests).artifacts_in(&shelf.dir).start();
-    let small: Vec<&str> = guests
-        .iter()
-        .copied()
-        .filter(|name| *name != "js")
-        .collect();
-    let mut host = start(&small);
+    let start = || tenants_of(&guests).artifacts_in(&shelf.dir).start();
+    let mut host = start();
     assert!(host.stop().success());
-    fs::copy(shelf.code("hello"), shelf.code("js")).unwrap();
-    fs::copy(shelf.tag("hello"), shelf.tag("js")).unwrap();
-
     for (name, damage, _) in DAMAGES {
         damage(&shelf, name);
     }
     let damaged: Vec<u64> = guests.iter().map(|name| inode(&shelf.code(name))).collect();
     let (_, _held) = shelf.files();
 
-    let host = start(&guests);
+    let host = start();
     let store = Store::open(&shelf.dir).unwrap();
     for (name, _, reason) in DAMAGES {
         check_answer(&host, name);
@@ -301,6 +287,34 @@ fn what_somebody_touched_is_refused_and_compiled_again() {
         damaged.iter().all(|inode| !mapped.contains(inode)),
         "a damaged one is mapped"
     );
+}
+
+#[test]
+fn a_tag_that_is_not_the_one_is_refused() {
+    let shelf = Shelf::new();
+    let start = || tenants_of(&["hello"]).artifacts_in(&shelf.dir).start();
+    let mut host = start();
+    let tag = fs::read_to_string(shelf.tag("hello")).unwrap();
+    for (other, reason) in [
+        (String::new(), "its tag is not `"),
+        (
+            "skep-artifact-1 p2 trust me\n".to_owned(),
+            "its tag is not `",
+        ),
+        (tag.replace(" p2 ", " p3 "), "its tag does not match"),
+        (tag.clone() + &tag, "more than 128"),
+    ] {
+        assert!(host.stop().success());
+        overwrite(&shelf.tag("hello"), other.as_bytes());
+        host = start();
+        check_answer(&host, "hello");
+        let lines = refusals(&host, &shelf, "hello");
+        assert!(
+            lines.len() == 1 && lines[0].contains(reason),
+            "{other:?}: {lines:#?}"
+        );
+        assert_eq!(fs::read_to_string(shelf.tag("hello")).unwrap(), tag);
+    }
 }
 
 #[test]

@@ -421,7 +421,9 @@ fn a_killed_broker_is_started_again() {
     );
     host.get("new.test", "/").expect(200);
     // And a worker that starts after the broker gets its artifacts.
-    send(said_pid(&host, "worker 0"), Signal::SIGKILL);
+    let worker = said_pid(&host, "worker 0");
+    send(worker, Signal::SIGKILL);
+    wait_until("another worker", || said_pid(&host, "worker 0") != worker);
     assert_eq!(host.get("a.test", "/").expect(200).text(), "a");
 }
 

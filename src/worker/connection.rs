@@ -212,9 +212,17 @@ impl Connection {
     }
 
     /// Gives the connection, with everything read from it, to the worker of its next request.
-    async fn hand_over(&mut self, worker: usize) -> Next {
+    async fn hand_over(&mut self, mut worker: usize) -> Next {
         if self.hops >= limits::HANDOVER_HOPS_MAX {
             return self.reject(Reason::HandoverFailed).await;
+        }
+        if let Some(more) = self.hops.checked_sub(limits::HANDOVER_HOPS_AT_ONCE) {
+            // To and fro: the new tables have not reached both workers yet.
+            monoio::time::sleep(Duration::from_millis(1 << more)).await;
+            match self.core.elsewhere(&self.reader.buf) {
+                Some(now) => worker = now,
+                None => return Next::Request, // it belongs here by now
+            }
         }
         let mut frame = Vec::with_capacity(1 + self.reader.buf.len());
         let handover = Handover {

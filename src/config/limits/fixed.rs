@@ -56,7 +56,8 @@ fixed! {
     CONTROL_MESSAGE_BYTES_MAX: usize = 192 << 10, "bytes", "A control message; below the kernel's default send buffer of 212,992.";
     CONTROL_FDS_MAX: usize = 253, "descriptors", "Descriptors in one message (SCM_MAX_FD in include/net/scm.h).";
     HANDOVER_BYTES_MAX: usize = 160 << 10, "bytes", "A connection's unserved bytes when it is handed to another worker: the longest head and what is pipelined behind it.";
-    HANDOVER_HOPS_MAX: u8 = 3, "hops", "Hand-overs of a connection between two served requests: routing tables of two workers may differ during a reload.";
+    HANDOVER_HOPS_AT_ONCE: u8 = 3, "hops", "Hand-overs of a connection between two served requests without a pause: more mean that the routing tables of two workers differ, as they do during a reload.";
+    HANDOVER_HOPS_MAX: u8 = 14, "hops", "After those, each waits twice as long as the one before, 1 ms to 1 s, 2 s in all; then 503.";
     MAILBOX_BATCH: usize = 32, "messages", "Hand-overs taken from the mailbox in one ring turn.";
     WORKER_START_MS: u64 = 10_000, "ms", "From a process's start to its Ready; then it is killed and started again.";
     WORKER_RESTART_MIN_MS: u64 = 50, "ms", "First pause before a dead worker is started again.";
