@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 #![allow(clippy::expect_used, clippy::panic)] // a bench that cannot go on says so and stops
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::io::Write;
@@ -89,15 +90,7 @@ impl Tenant {
     pub fn new() -> Self {
         let limits = Limits::default();
         Self {
-            grants: Arc::new(Grants {
-                env: std::collections::BTreeMap::new(),
-                memory_bytes: (limits.memory_mib as usize) << 20,
-                table_elements: limits.table_elements,
-                handles: limits.handles,
-                hostcall_bytes: limits.hostcall_bytes,
-                log_line_bytes: limits.log_line_bytes,
-                log_bytes_per_request: limits.log_bytes_per_request,
-            }),
+            grants: Arc::new(Grants::of(&BTreeMap::new(), &limits)),
             sink: Rc::new(NoLog),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
         }

@@ -23,12 +23,12 @@ pub enum ArtifactError {
 ///
 /// The descriptor comes from the broker, which has verified the artifact's keyed digest on this
 /// very descriptor before it let go of it.
+#[allow(unsafe_code)] // the one place outside `sys`
 pub(super) fn map(engine: &Engine, fd: BorrowedFd<'_>) -> Result<Component, ArtifactError> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     // SAFETY: the bytes were produced by skep's own compiler process and authenticated by the
     // broker (a keyed BLAKE3 digest, checked on this open file); the artifact directory is
     // writable by skep's own user alone, so they do not change while mapped.
-    #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize_file(engine, path) };
     component.map_err(|e| ArtifactError::Refused(one_line(e)))
 }

@@ -108,3 +108,24 @@ pub fn compile_component(bytes: &[u8], profile: &Profile) -> Result<(Flavour, Ve
 pub fn one_line(error: wasmtime::Error) -> String {
     format!("{error:#}").replace('\n', " ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use wasmtime::component::Component;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_cannot_compile() {
+        let profile = Profile::find("local", Path::new("")).unwrap();
+        let component = wat::parse_str("(component)").unwrap();
+        for flavour in [Flavour::P2, Flavour::P3] {
+            let engine = Engine::new(&worker(flavour, &profile, true)).unwrap();
+            assert!(Component::new(&engine, &component).is_err(), "{flavour:?}");
+            let compiler = Engine::new(&compiler(flavour, &profile)).unwrap();
+            assert!(Component::new(&compiler, &component).is_ok(), "{flavour:?}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::config::limits;
+use crate::config::{Limits, limits};
 use crate::engine::{Allowance, Meter};
 
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
@@ -52,6 +52,21 @@ pub struct Grants {
     pub log_line_bytes: usize,
     /// Bytes of log that one request may write.
     pub log_bytes_per_request: usize,
+}
+
+impl Grants {
+    /// What a tenant's configuration grants.
+    pub fn of(env: &BTreeMap<String, String>, limits: &Limits) -> Self {
+        Self {
+            env: env.clone(),
+            memory_bytes: (limits.memory_mib as usize) << 20,
+            table_elements: limits.table_elements,
+            handles: limits.handles,
+            hostcall_bytes: limits.hostcall_bytes,
+            log_line_bytes: limits.log_line_bytes,
+            log_bytes_per_request: limits.log_bytes_per_request,
+        }
+    }
 }
 
 /// The data of one request's store.

@@ -213,7 +213,8 @@ impl Connection {
 
     /// Gives the connection, with everything read from it, to the worker of its next request.
     async fn hand_over(&mut self, mut worker: usize) -> Next {
-        if self.hops >= limits::HANDOVER_HOPS_MAX {
+        let too_long = self.reader.buf.len() >= limits::HANDOVER_BYTES_MAX;
+        if self.hops >= limits::HANDOVER_HOPS_MAX || too_long {
             return self.reject(Reason::HandoverFailed).await;
         }
         if let Some(more) = self.hops.checked_sub(limits::HANDOVER_HOPS_AT_ONCE) {

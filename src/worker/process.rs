@@ -49,7 +49,7 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
         let core = core(&start, engines, log, mailboxes);
         spawn_helpers(&core).await?;
-        spawn_logged("mailbox", take_handovers(Rc::clone(&core), mailbox));
+        spawn_vital("mailbox", take_handovers(Rc::clone(&core), mailbox));
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
         obey(&core, control).await
     })
@@ -106,6 +106,16 @@ fn spawn_logged(what: &'static str, task: impl Future<Output = anyhow::Result<()
     });
 }
 
+/// A task that the worker is no use without: when it fails, the supervisor starts another worker.
+fn spawn_vital(what: &'static str, task: impl Future<Output = anyhow::Result<()>> + 'static) {
+    monoio::spawn(async move {
+        if let Err(error) = task.await {
+            tracing::error!("{what}: {error:#}");
+            std::process::exit(1);
+        }
+    });
+}
+
 /// Does what the supervisor says, until it says to stop.
 async fn obey(core: &Rc<Core>, control: Channel) -> anyhow::Result<()> {
     let watched = Watched::new(control.as_fd().try_clone_to_owned()?)?;
@@ -127,7 +137,7 @@ async fn obey(core: &Rc<Core>, control: Channel) -> anyhow::Result<()> {
                 }
                 ToWorker::Listener => {
                     let fd = fds.pop().context("Listener came without a socket")?;
-                    spawn_logged("accept", listen(Rc::clone(core), fd));
+                    spawn_vital("accept", listen(Rc::clone(core), fd));
                 }
                 ToWorker::Broker => {
                     let (log, broker) = (fds.pop(), fds.pop());

@@ -11,6 +11,7 @@ use monoio::io::{
 };
 use monoio::net::TcpStream;
 
+use crate::config::limits;
 use crate::sys::fd;
 use crate::worker::runtime::within;
 
@@ -70,15 +71,16 @@ impl Reader {
         fd::of_half(&self.half)
     }
 
-    /// Appends what the client sends next to the buffer, taking `read_bytes` or more if they are
-    /// there. Returns the number of bytes, 0 at the end of the stream.
+    /// Appends what the client sends next to the buffer, `read_bytes` at most and never more than
+    /// [`limits::PIPELINED_BYTES_MAX`]. Returns the number of bytes, 0 at the end of the stream.
     ///
     /// # Errors
     /// When the connection is broken.
     pub async fn fill(&mut self, read_bytes: usize) -> io::Result<usize> {
+        let read_bytes = read_bytes.min(limits::PIPELINED_BYTES_MAX);
         self.buf.reserve(read_bytes);
         let buf = std::mem::take(&mut self.buf);
-        let (start, end) = (buf.len(), buf.capacity());
+        let (start, end) = (buf.len(), buf.len() + read_bytes);
         self.torn = true;
         let (result, slice) = self.half.read(buf.slice_mut(start..end)).await;
         self.torn = false;

@@ -64,15 +64,7 @@ impl Tenant {
     ) -> Self {
         let limits = &placed.tenant.limits;
         let workers = placed.workers.len().max(1);
-        let grants = Grants {
-            env: placed.tenant.env.clone(),
-            memory_bytes: (limits.memory_mib as usize) << 20,
-            table_elements: limits.table_elements,
-            handles: limits.handles,
-            hostcall_bytes: limits.hostcall_bytes,
-            log_line_bytes: limits.log_line_bytes,
-            log_bytes_per_request: limits.log_bytes_per_request,
-        };
+        let grants = Grants::of(&placed.tenant.env, limits);
         Self {
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
             here: placed.workers.contains(&this_worker),
