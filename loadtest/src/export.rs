@@ -1,0 +1,1 @@
+//! A run's histograms as files for other HdrHistogram tools.
