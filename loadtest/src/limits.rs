@@ -49,6 +49,12 @@ pub const HEADERS_MAX: usize = 64;
 /// Bytes read at once from a connection.
 pub const READ_BYTES: usize = 16 * 1024;
 
+/// Bytes read at once once a response has filled a whole read.
+pub const READ_BYTES_LARGE: usize = 256 * 1024;
+
+/// Longest wait for answers after the last phase, in seconds.
+pub const DRAIN_S: u64 = 10;
+
 /// Bytes of a response body that the check phase keeps.
 pub const CHECK_BODY_BYTES_MAX: usize = 1024 * 1024;
 
