@@ -3,11 +3,14 @@
 
 pub mod cli;
 pub mod compare;
+pub mod cores;
 pub mod export;
 pub mod fingerprint;
 pub mod histogram;
+pub mod kernel_files;
 pub mod limits;
 pub mod preflight;
+pub mod processes;
 pub mod report;
 pub mod results;
 pub mod sampler;
