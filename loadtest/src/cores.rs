@@ -1,6 +1,20 @@
 //! Lists of cores as the kernel and `--cores` spell them: `1` or `2-5,7`.
 
+use std::str::FromStr;
+
 use crate::limits::CORES_MAX;
+
+/// A list of cores on a command line: sorted, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CoreList(pub Vec<usize>);
+
+impl FromStr for CoreList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text).map(Self)
+    }
+}
 
 /// Reads a list; the result is sorted and holds each core once. An empty text is an empty list.
 ///
