@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cores::CoreList;
+use crate::limits::CONNECTIONS_MAX;
+
 /// Loads an HTTP server that serves many tenants, and says what it carries.
 #[derive(Debug, Parser)]
 #[command(name = "skep-load", version, after_help = EXAMPLES)]
@@ -54,7 +57,7 @@ pub struct CompareArgs {
     #[arg(long = "with", value_name = "AFTER.json", required = true, num_args = 1..)]
     pub after: Vec<PathBuf>,
     /// Fail when a figure is worse by more than this share, with confidence
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub fail_above: Option<f64>,
     /// Print JSON
     #[arg(long)]
@@ -76,15 +79,54 @@ pub struct ExportArgs {
 #[derive(Debug, Args)]
 pub struct PreflightArgs {
     /// Cores that generators run on: `1` or `2-5,7`
-    #[arg(long, value_name = "LIST")]
-    pub cores: Option<String>,
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub cores: CoreList,
     /// Pid of the server, when it runs on this machine
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
     /// Connections that the run would open
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = connections)]
     pub connections: usize,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(connections) if (1..=CONNECTIONS_MAX).contains(&connections) => Ok(connections),
+        _ => Err(format!("1 to {CONNECTIONS_MAX} connections can be opened")),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
+        _ => Err("a share in percent is a number of at least 0, such as 5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_values_say_what_would_be_right() {
+        for (line, expected) in [
+            ("preflight --cores 1-x", "such as 1 or 2-5,7"),
+            ("preflight --connections 0", "1 to 100000"),
+            ("compare a --with b --fail-above=-1", "at least 0"),
+            ("compare a --with b --fail-above nan", "at least 0"),
+        ] {
+            let words = std::iter::once("skep-load").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
 }

@@ -3,13 +3,16 @@
 
 pub mod cli;
 pub mod compare;
+pub mod cores;
 pub mod export;
 pub mod fingerprint;
 pub mod generator;
 pub mod histogram;
+pub mod kernel_files;
 pub mod limits;
 pub mod mix;
 pub mod preflight;
+pub mod processes;
 pub mod recorder;
 pub mod replay;
 pub mod report;

@@ -82,3 +82,41 @@ pub const ACTION_S: u64 = 30;
 /// A request that was due this long before its generator came to it, at the 99th percentile, makes
 /// the run invalid: in milliseconds.
 pub const LATENESS_P99_MS_MAX: f64 = 1.0;
+
+/// Bytes read of one of the kernel's text files; `/proc/cpuinfo` of 1,000 cores is 2 MB.
+pub const KERNEL_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Cores of a machine: what Linux can be built for (`NR_CPUS` of x86).
+pub const CORES_MAX: usize = 8192;
+
+/// Processes of a server that are sampled; more are left out.
+pub const SERVER_PROCESSES_MAX: usize = 4096;
+
+/// A server's proportional memory is read as long as one process takes less than this, in
+/// microseconds: the kernel walks its page tables with the address space locked against mapping.
+pub const PSS_READ_US_MAX: u64 = 5_000;
+
+/// How long preflight watches the machine, in milliseconds: 20 of the kernel's clock ticks, so that
+/// 10 % of a core is told from 5 %.
+pub const PREFLIGHT_WATCH_MS: u64 = 200;
+
+/// Other load on the generators' cores, as a share of their time.
+pub const OTHER_LOAD_SHARE_MAX: f64 = 0.10;
+
+/// Load average of a minute, for each core.
+pub const LOADAVG_PER_CORE_MAX: f64 = 0.5;
+
+/// Time stolen by other virtual machines, as a share of all cores' time.
+pub const STEAL_SHARE_MAX: f64 = 0.01;
+
+/// Waking from a deeper idle state than this shows in a p50 of 50 µs: in microseconds.
+pub const IDLE_EXIT_US_MAX: u64 = 20;
+
+/// Descriptors beside the connections: rings, logs, pipes to a scenario's own server, `/proc`.
+pub const DESCRIPTORS_RESERVE: u64 = 64;
+
+/// How long a closed connection keeps its local port, in seconds (`TCP_TIMEWAIT_LEN` of Linux).
+pub const TIME_WAIT_S: f64 = 60.0;
+
+/// The same where `net.ipv4.tcp_tw_reuse` applies, in seconds.
+pub const TIME_WAIT_REUSED_S: f64 = 1.0;

@@ -1,8 +1,20 @@
 //! The `skep-load` command: one arm per subcommand.
 
-use clap::Parser;
-use skep_load::cli::Cli;
+use std::process::ExitCode;
 
-fn main() {
-    let _ = Cli::parse();
+use clap::Parser;
+use skep_load::cli::{Cli, Command};
+use skep_load::preflight;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Report(_) => Err(anyhow::anyhow!("report is not built in")),
+        Command::Compare(_) => Err(anyhow::anyhow!("compare is not built in")),
+        Command::Export(_) => Err(anyhow::anyhow!("export is not built in")),
+        Command::Preflight(args) => preflight::command(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("skep-load: {error:#}");
+        ExitCode::FAILURE
+    })
 }
