@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod commands;
 pub mod compare;
 pub mod cores;
 pub mod export;
@@ -17,6 +18,7 @@ pub mod recorder;
 pub mod replay;
 pub mod report;
 pub mod results;
+pub mod run;
 pub mod sampler;
 pub mod scenario;
 pub mod schedule;

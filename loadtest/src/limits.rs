@@ -12,6 +12,9 @@ pub const TENANT_HISTOGRAMS_MAX: usize = 20_000;
 /// Tenants listed in the results, busiest first.
 pub const TENANT_ROWS_MAX: usize = 200;
 
+/// Of those, how many are chosen for their errors and latency when there are more.
+pub const TENANT_WORST_ROWS: usize = 20;
+
 /// Rows of a population's heat map; more tenants share rows.
 pub const HEAT_ROWS_MAX: usize = 40;
 
@@ -72,6 +75,10 @@ pub const REPLAY_LINES_MAX: usize = 10_000_000;
 
 /// Longest wait for a scenario's own server to accept connections, in seconds.
 pub const SERVER_READY_S: u64 = 120;
+
+/// How long the check phase waits for the answers of a server that was just started to become right,
+/// in seconds.
+pub const CHECK_PATIENCE_S: u64 = 60;
 
 /// Longest wait for a scenario's own server to end after SIGTERM, in seconds; then SIGKILL.
 pub const SERVER_STOP_S: u64 = 15;

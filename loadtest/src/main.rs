@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use skep_load::cli::{Cli, Command};
-use skep_load::preflight;
+use skep_load::{commands, preflight};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Run(args) => commands::run(&args),
+        Command::Url(args) => commands::url(&args),
         Command::Report(_) => Err(anyhow::anyhow!("report is not built in")),
         Command::Compare(_) => Err(anyhow::anyhow!("compare is not built in")),
         Command::Export(_) => Err(anyhow::anyhow!("export is not built in")),

@@ -1,0 +1,131 @@
+//! What `run` and `url` do around a run: reading, printing, writing, and the exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+
+use crate::cli::{HowArgs, RunArgs, UrlArgs};
+use crate::results::Results;
+use crate::run::{self, Options};
+use crate::scenario::{self, Scenario, Settings};
+
+mod outcome;
+mod url;
+
+/// Exit code of wrong usage or a wrong scenario.
+const WRONG: u8 = 2;
+
+/// `skep-load run`.
+///
+/// # Errors
+/// When the run cannot begin or its results cannot be written.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let work = tempfile::Builder::new().prefix("skep-load-").tempdir()?;
+    let settings = Settings {
+        variables: args.set.iter().cloned().collect(),
+        target: args.how.target.clone(),
+        load: args.load,
+        stretch: args.stretch,
+        seed: args.how.seed,
+    };
+    let scenario = match scenario::load(&args.scenario, work.path(), &settings) {
+        Ok(scenario) => scenario,
+        Err(wrong) => return Ok(complain(&wrong)),
+    };
+    let baseline = args.baseline.as_deref().map(Results::read).transpose()?;
+    let results = execute(&scenario, &args.how, args.start, work.path())?;
+    let mut good = finish(&results, &args.how)?;
+    if let (Some(baseline), Some(percent)) = (baseline, args.fail_above) {
+        good &= outcome::against(&baseline, &results, percent);
+    }
+    Ok(code(good))
+}
+
+/// `skep-load url`.
+///
+/// # Errors
+/// As [`run`].
+pub fn url(args: &UrlArgs) -> anyhow::Result<ExitCode> {
+    let work = tempfile::Builder::new().prefix("skep-load-").tempdir()?;
+    let settings = Settings {
+        target: args.how.target.clone(),
+        seed: args.how.seed,
+        ..Settings::default()
+    };
+    let text = match url::scenario(args) {
+        Ok(text) => text,
+        Err(why) => return Ok(complain(&why)),
+    };
+    match scenario::of_text("url", &text, PathBuf::new(), work.path(), &settings) {
+        Ok(scenario) => {
+            let results = execute(&scenario, &args.how, false, work.path())?;
+            Ok(code(finish(&results, &args.how)?))
+        }
+        Err(wrong) => Ok(complain(&wrong)),
+    }
+}
+
+fn complain(wrong: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{wrong}");
+    ExitCode::from(WRONG)
+}
+
+fn code(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn execute(
+    scenario: &Scenario,
+    how: &HowArgs,
+    start: bool,
+    work: &Path,
+) -> anyhow::Result<Results> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second one ends the program at once.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let options = Options {
+        cores: how.cores.0.clone(),
+        server_pid: how.server_pid,
+        start,
+        force: how.force,
+        unchecked: how.unchecked,
+        quiet: how.quiet,
+        command: std::env::args().collect(),
+    };
+    run::run(scenario, &options, work, &interrupted)
+}
+
+/// Prints and writes results; whether the run is valid and every objective met.
+fn finish(results: &Results, how: &HowArgs) -> anyhow::Result<bool> {
+    print!("{}", outcome::text(results));
+    if let Some(directory) = &how.out {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let name: String = results
+            .scenario
+            .chars()
+            .map(|letter| {
+                if letter.is_alphanumeric() || "-_.".contains(letter) {
+                    letter
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        let json = directory.join(format!("{name}.json"));
+        std::fs::write(&json, serde_json::to_vec(results)?)
+            .with_context(|| format!("cannot write {}", json.display()))?;
+        println!("\nresults: {}", json.display());
+    }
+    Ok(results.validity.valid && results.objectives.iter().all(|objective| objective.met))
+}
