@@ -19,6 +19,8 @@
 //! Times are nanoseconds in histograms, milliseconds in summaries (`_ms`), seconds on the run's own
 //! clock (`_s`, 0 = the first phase's start).
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Fingerprint;
 use crate::histogram::Latency;
 use crate::preflight::Finding;
+
+pub use read::ReadError;
 
 /// The version of this document's shape; a reader refuses another one.
 pub const SCHEMA: u32 = 1;
