@@ -127,3 +127,22 @@ pub const TIME_WAIT_S: f64 = 60.0;
 
 /// The same where `net.ipv4.tcp_tw_reuse` applies, in seconds.
 pub const TIME_WAIT_REUSED_S: f64 = 1.0;
+
+/// Points of one line of a report's time series; longer runs are thinned out, to what a screen shows.
+pub const REPORT_SERIES_POINTS_MAX: usize = 600;
+
+/// Points of one line of a report's latency by percentile.
+pub const REPORT_CURVE_POINTS_MAX: usize = 200;
+
+/// Populations that a report draws: as many as there are colours that can be told apart. The tables
+/// have every one.
+pub const REPORT_POPULATIONS_MAX: usize = 8;
+
+/// Phases that a report draws as curves of one population, the disturbed and measured ones first.
+pub const REPORT_CURVES_MAX: usize = 6;
+
+/// Rows of each of a report's lists of tenants.
+pub const REPORT_TENANTS_MAX: usize = 10;
+
+/// Bytes of the scenario, and of any one text, that a report shows.
+pub const REPORT_TEXT_BYTES_MAX: usize = 64 * 1024;

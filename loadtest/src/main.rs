@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use skep_load::cli::{Cli, Command};
-use skep_load::{commands, preflight};
+use skep_load::{commands, preflight, report};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => commands::run(&args),
         Command::Url(args) => commands::url(&args),
-        Command::Report(_) => Err(anyhow::anyhow!("report is not built in")),
+        Command::Report(args) => report::run(&args),
         Command::Compare(_) => Err(anyhow::anyhow!("compare is not built in")),
         Command::Export(_) => Err(anyhow::anyhow!("export is not built in")),
         Command::Preflight(args) => preflight::command(&args),

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context as _;
 
 use crate::cli::{HowArgs, RunArgs, UrlArgs};
+use crate::report;
 use crate::results::Results;
 use crate::run::{self, Options};
 use crate::scenario::{self, Scenario, Settings};
@@ -125,7 +126,10 @@ fn finish(results: &Results, how: &HowArgs) -> anyhow::Result<bool> {
         let json = directory.join(format!("{name}.json"));
         std::fs::write(&json, serde_json::to_vec(results)?)
             .with_context(|| format!("cannot write {}", json.display()))?;
-        println!("\nresults: {}", json.display());
+        let html = directory.join(format!("{name}.html"));
+        std::fs::write(&html, report::page(results))
+            .with_context(|| format!("cannot write {}", html.display()))?;
+        println!("\nresults        {} and {}", json.display(), html.display());
     }
     Ok(results.validity.valid && results.objectives.iter().all(|objective| objective.met))
 }
