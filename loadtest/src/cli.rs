@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::scenario::Objective;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cores::CoreList;
@@ -31,6 +32,9 @@ pub enum Command {
     /// Run a scenario, and say whether its objectives are met
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Find the highest load that meets a scenario's objectives
+    #[command(after_help = CAPACITY_EXAMPLES)]
+    Capacity(CapacityArgs),
     /// Load one URL, without a scenario file
     #[command(after_help = URL_EXAMPLES)]
     Url(UrlArgs),
@@ -113,6 +117,83 @@ pub struct HowArgs {
     /// Show nothing while it runs
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+const CAPACITY_EXAMPLES: &str = "\
+Examples:
+  skep-load capacity scenarios/hello.toml --start --objective 'p99_ms <= 5' --cores 1
+  skep-load capacity scenarios/zipf-10k.toml --start --vary tenants=100..20000 --cores 1
+
+The load (or the variable) is doubled until an objective is missed, then bisected. A point is met when
+most of its trials meet every objective.";
+
+/// Arguments of `skep-load capacity`.
+#[derive(Debug, Args)]
+pub struct CapacityArgs {
+    /// The scenario file
+    #[arg(value_name = "SCENARIO.toml")]
+    pub scenario: PathBuf,
+    /// Value of a variable of the scenario; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+    /// What is varied: `load`, which multiplies the rates, or a whole number that is a variable of the
+    /// scenario; between the two bounds
+    #[arg(long, value_name = "NAME=LOW..HIGH", value_parser = range, default_value = "load=0.01..1000")]
+    pub vary: Range,
+    /// Objective of every population with a schedule, instead of the scenario's own; may be repeated
+    #[arg(long, value_name = "OBJECTIVE", value_parser = objective)]
+    pub objective: Vec<Objective>,
+    /// Trials of a point, at most
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub trials: u32,
+    /// How exactly the limit is found
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+    pub within: f64,
+    /// Multiply the length of every phase
+    #[arg(long, value_name = "TIMES", value_parser = factor)]
+    pub stretch: Option<f64>,
+    /// Start the scenario's own server; for a variable, anew for each of its values
+    #[arg(long)]
+    pub start: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How it is run.
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// What is varied, between which bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range {
+    /// `load`, or a variable of the scenario.
+    pub name: String,
+    /// Smallest value.
+    pub low: f64,
+    /// Largest value.
+    pub high: f64,
+}
+
+fn range(text: &str) -> Result<Range, String> {
+    let wrong = || {
+        "write NAME=LOW..HIGH with 0 < LOW < HIGH, such as load=0.1..100 or tenants=10..10000"
+            .to_owned()
+    };
+    let (name, bounds) = text.split_once('=').ok_or_else(wrong)?;
+    let (low, high) = bounds.split_once("..").ok_or_else(wrong)?;
+    let (low, high): (f64, f64) = low.parse().ok().zip(high.parse().ok()).ok_or_else(wrong)?;
+    if name.is_empty() || low <= 0.0 || low >= high || !high.is_finite() {
+        return Err(wrong());
+    }
+    Ok(Range {
+        name: name.to_owned(),
+        low,
+        high,
+    })
+}
+
+fn objective(text: &str) -> Result<Objective, String> {
+    Objective::parse(text)
 }
 
 const URL_EXAMPLES: &str = "\

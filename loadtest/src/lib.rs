@@ -1,6 +1,7 @@
 //! A load harness that knows tenants. See `docs/LOADTEST.md`.
 #![deny(unsafe_code)]
 
+pub mod capacity;
 pub mod cli;
 pub mod commands;
 pub mod compare;

@@ -9,6 +9,7 @@ use skep_load::{commands, preflight, report};
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => commands::run(&args),
+        Command::Capacity(args) => commands::capacity::run(&args),
         Command::Url(args) => commands::url(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(_) => Err(anyhow::anyhow!("compare is not built in")),

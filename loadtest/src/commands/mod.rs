@@ -13,6 +13,7 @@ use crate::results::Results;
 use crate::run::{self, Options};
 use crate::scenario::{self, Scenario, Settings};
 
+pub mod capacity;
 mod outcome;
 mod url;
 
@@ -26,11 +27,9 @@ const WRONG: u8 = 2;
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let work = tempfile::Builder::new().prefix("skep-load-").tempdir()?;
     let settings = Settings {
-        variables: args.set.iter().cloned().collect(),
-        target: args.how.target.clone(),
         load: args.load,
         stretch: args.stretch,
-        seed: args.how.seed,
+        ..settings(&args.set, &args.how)
     };
     let scenario = match scenario::load(&args.scenario, work.path(), &settings) {
         Ok(scenario) => scenario,
@@ -51,11 +50,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 /// As [`run`].
 pub fn url(args: &UrlArgs) -> anyhow::Result<ExitCode> {
     let work = tempfile::Builder::new().prefix("skep-load-").tempdir()?;
-    let settings = Settings {
-        target: args.how.target.clone(),
-        seed: args.how.seed,
-        ..Settings::default()
-    };
+    let settings = settings(&[], &args.how);
     let text = match url::scenario(args) {
         Ok(text) => text,
         Err(why) => return Ok(complain(&why)),
@@ -74,6 +69,16 @@ fn complain(wrong: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(WRONG)
 }
 
+/// Settings of a scenario from the command line.
+fn settings(set: &[(String, String)], how: &HowArgs) -> Settings {
+    Settings {
+        variables: set.iter().cloned().collect(),
+        target: how.target.clone(),
+        seed: how.seed,
+        ..Settings::default()
+    }
+}
+
 fn code(good: bool) -> ExitCode {
     if good {
         ExitCode::SUCCESS
@@ -88,13 +93,14 @@ fn execute(
     start: bool,
     work: &Path,
 ) -> anyhow::Result<Results> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second one ends the program at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-    }
-    let options = Options {
+    let interrupted = interruptible()?;
+    let options = options(how, start);
+    let prepared = run::prepare(scenario, &options, work)?;
+    run::measure(scenario, &options, &prepared, &interrupted)
+}
+
+fn options(how: &HowArgs, start: bool) -> Options {
+    Options {
         cores: how.cores.0.clone(),
         server_pid: how.server_pid,
         start,
@@ -102,8 +108,17 @@ fn execute(
         unchecked: how.unchecked,
         quiet: how.quiet,
         command: std::env::args().collect(),
-    };
-    run::run(scenario, &options, work, &interrupted)
+    }
+}
+
+/// A switch that SIGINT and SIGTERM turn on. The second signal ends the program at once.
+fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    Ok(interrupted)
 }
 
 /// Prints and writes results; whether the run is valid and every objective met.

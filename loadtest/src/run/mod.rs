@@ -62,17 +62,19 @@ pub struct Options {
     pub command: Vec<String>,
 }
 
-/// Runs a scenario; `work` is a directory for its server's files.
+/// A server that is ready to be loaded.
+#[derive(Debug)]
+pub struct Prepared {
+    server: Option<Server>,
+    pid: Option<u32>,
+}
+
+/// Starts the scenario's own server, when that is wanted, with its files in `work`, and checks that it
+/// answers right.
 ///
 /// # Errors
-/// When it cannot begin: preflight refuses, the server does not start, or it answers wrong. A run that
-/// began ends with results, valid or not.
-pub fn run(
-    scenario: &Scenario,
-    options: &Options,
-    work: &Path,
-    interrupted: &Arc<AtomicBool>,
-) -> anyhow::Result<Results> {
+/// When the server does not start, or it answers wrong.
+pub fn prepare(scenario: &Scenario, options: &Options, work: &Path) -> anyhow::Result<Prepared> {
     let server = match (&scenario.server, options.start) {
         (Some(server), true) => Some(Server::start(server, scenario.target, work)?),
         (None, true) => {
@@ -80,7 +82,6 @@ pub fn run(
         }
         _ => None,
     };
-    let pid = server.as_ref().map(Server::pid).or(options.server_pid);
     if !options.unchecked {
         let patience = if server.is_some() {
             limits::CHECK_PATIENCE_S
@@ -95,14 +96,39 @@ pub fn run(
             anyhow::anyhow!("the server answers wrong:\n  {}{log}", wrong.join("\n  "))
         })?;
     }
-    let findings = look(scenario, options, pid);
+    let pid = server.as_ref().map(Server::pid).or(options.server_pid);
+    Ok(Prepared { server, pid })
+}
+
+/// Runs a scenario against a server that is ready.
+///
+/// # Errors
+/// When preflight refuses, or a generator cannot run. A run that began ends with results, valid or not.
+pub fn measure(
+    scenario: &Scenario,
+    options: &Options,
+    prepared: &Prepared,
+    interrupted: &Arc<AtomicBool>,
+) -> anyhow::Result<Results> {
+    let findings = look(scenario, options, prepared.pid);
     refuse(&findings, options.force)?;
-    let mut results = load(scenario, options, pid, interrupted)?;
+    let mut results = load(scenario, options, prepared.pid, interrupted)?;
     results.forced = findings
         .iter()
         .any(|finding| finding.severity == Severity::Refusal);
     results.preflight = findings;
-    drop(server);
+    if let (false, Some(server)) = (results.validity.valid, &prepared.server)
+        && results
+            .validity
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("server"))
+    {
+        eprintln!(
+            "skep-load: the server's last lines:\n  {}",
+            server.last_lines()
+        );
+    }
     Ok(results)
 }
 
