@@ -196,10 +196,8 @@ impl<'a> Generator<'a> {
             self.now = self.job.now();
             let stopping = self.job.stop.load(Ordering::Relaxed);
             if self.now >= end || stopping {
-                let idle = self
-                    .populations
-                    .iter()
-                    .all(|population| population.under_way == 0);
+                // A late generator still sends what was due: the schedule is kept to its last request.
+                let idle = self.populations.iter().all(Population::is_done);
                 if idle || self.now >= grace || stopping {
                     break;
                 }

@@ -139,6 +139,11 @@ impl Population {
         self.due.map(|due| due.at)
     }
 
+    /// Whether nothing is under way and nothing else will be due.
+    pub(super) fn is_done(&self) -> bool {
+        self.under_way == 0 && self.due.is_none()
+    }
+
     /// Takes the next request of the schedule.
     pub(super) fn take_due(&mut self, phase_ends: &[u64]) -> Option<Want> {
         let due = self.due?;

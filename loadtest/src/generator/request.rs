@@ -37,11 +37,11 @@ impl Template {
             } else if rest[start..].starts_with("{random}") {
                 (Piece::Random, 8)
             } else {
-                bytes.extend_from_slice(rest[..=start].as_bytes());
+                bytes.extend_from_slice(&rest.as_bytes()[..=start]);
                 rest = &rest[start + 1..];
                 continue;
             };
-            bytes.extend_from_slice(rest[..start].as_bytes());
+            bytes.extend_from_slice(&rest.as_bytes()[..start]);
             pieces.push(Piece::Bytes(std::mem::take(&mut bytes).into()));
             pieces.push(piece.0);
             rest = &rest[start + piece.1..];

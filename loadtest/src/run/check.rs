@@ -213,7 +213,8 @@ mod tests {
             body_contains: Some("lo th".to_owned()),
         };
         assert_eq!(judge(&all, 200, 11, &kept), Ok(()));
-        let cases: [(fn(&mut Expect), &str); 6] = [
+        type Change = fn(&mut Expect);
+        let cases: [(Change, &str); 6] = [
             (
                 |expect| expect.statuses = vec![201, 204],
                 "status 200, expected 201 or 204; body \"hello there\"",

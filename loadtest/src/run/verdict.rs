@@ -77,7 +77,7 @@ fn figures<'a>(population: &'a Population, phase: &'a str) -> Option<&'a PhaseFi
         .find(|figures| figures.phase == phase)
 }
 
-fn of_kind<'a>(phases: &'a [Phase], kind: PhaseKind) -> impl Iterator<Item = &'a Phase> {
+fn of_kind(phases: &[Phase], kind: PhaseKind) -> impl Iterator<Item = &Phase> {
     phases.iter().filter(move |phase| phase.kind == kind)
 }
 
