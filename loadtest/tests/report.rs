@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use common::sample;
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use skep_load::preflight::Severity;
 use skep_load::report::page;
 use skep_load::results::{Results, Validity};
 
@@ -276,6 +277,32 @@ fn colours(path: &Path) -> (u32, u32, usize) {
     (info.width, info.height, different.len())
 }
 
+/// A run that went wrong in every way that the page can say.
+fn broken() -> Results {
+    let mut results = sample::results();
+    results.validity = Validity {
+        valid: false,
+        reasons: vec![
+            "generator 0 was late: p99 4.2 ms, and 1 ms is allowed".to_owned(),
+            "the run was cut short at 41.3 s: the server did not answer for 10 s".to_owned(),
+        ],
+    };
+    results.forced = true;
+    results.preflight[0].severity = Severity::Refusal;
+    results.server.clear();
+    for objective in &mut results.objectives {
+        objective.met = false;
+        objective.measured = None;
+    }
+    let one = results.populations[0].clone();
+    for index in 3..12 {
+        let mut other = one.clone();
+        other.name = format!("population-{index}");
+        results.populations.push(other);
+    }
+    results
+}
+
 /// `$REPORT_SHOTS` keeps the pictures, for a person to look at.
 #[test]
 fn a_browser_shows_the_page() {
@@ -286,34 +313,50 @@ fn a_browser_shows_the_page() {
     let directory = tempfile::tempdir().unwrap();
     let shots = std::env::var_os("REPORT_SHOTS").map(PathBuf::from);
     let shots = shots.unwrap_or_else(|| directory.path().to_owned());
-    for (name, results) in [("sample", sample::results()), ("hostile", hostile())] {
+    for (name, results) in [
+        ("sample", sample::results()),
+        ("hostile", hostile()),
+        ("broken", broken()),
+    ] {
         let html = shots.join(format!("{name}.html"));
         fs::write(&html, page(&results)).unwrap();
 
-        // Blink's own switch: 0 is dark, 1 is light.
-        for (scheme, value) in [("light", 1), ("dark", 0)] {
-            for (width, height) in [(1280, 5200), (420, 6400)] {
-                let png = shots.join(format!("{name}-{scheme}-{width}.png"));
-                browse(
-                    &browser,
-                    &html,
-                    &[
-                        &format!("--screenshot={}", png.display()),
-                        &format!("--window-size={width},{height}"),
-                        &format!("--blink-settings=preferredColorScheme={value}"),
-                    ],
-                );
-                let (wide, high, different) = colours(&png);
-                assert_eq!((wide, high), (width, height), "{}", png.display());
-                assert!(different > 50, "{different} colours in {}", png.display());
-            }
+        for (scheme, width, height) in [
+            ("light", 1280, 7400),
+            ("dark", 420, 10_600),
+            ("dark", 1280, 7400),
+            ("light", 420, 10_600),
+        ]
+        .into_iter()
+        .take(if name == "sample" { 4 } else { 2 })
+        {
+            // Blink's own switch: 0 is dark, 1 is light.
+            let value = u8::from(scheme == "light");
+            let png = shots.join(format!("{name}-{scheme}-{width}.png"));
+            browse(
+                &browser,
+                &html,
+                &[
+                    &format!("--screenshot={}", png.display()),
+                    &format!("--window-size={width},{height}"),
+                    &format!("--blink-settings=preferredColorScheme={value}"),
+                ],
+            );
+            let (wide, high, different) = colours(&png);
+            assert_eq!((wide, high), (width, height), "{}", png.display());
+            assert!(different > 50, "{different} colours in {}", png.display());
         }
 
         let dom = browse(&browser, &html, &["--dump-dom"]);
         let dom = String::from_utf8_lossy(&dom.stdout);
+        let verdict = if results.validity.valid {
+            "✓ Valid"
+        } else {
+            "✗ INVALID"
+        };
         for text in [
+            verdict,
             "noisy-neighbour",
-            "Valid",
             "victims",
             "p99.9",
             "Isolation",
@@ -321,11 +364,62 @@ fn a_browser_shows_the_page() {
         ] {
             assert!(dom.contains(text), "{name}: {text}");
         }
-        // The script ran to its end: it takes the titles of the plots away.
-        assert!(!dom.contains("<title id=\"heat-2-t\">"), "{name}");
         assert!(
             !dom.contains("<title>stolen"),
             "{name}: a text from outside ran"
+        );
+    }
+}
+
+/// What a pointer in the middle of every plot reads, and whether anything is wider than the window.
+const PROBE: &str = "<script>
+const said = [...document.querySelectorAll('.area')].map((area) => {
+  const box = area.getBoundingClientRect();
+  const at = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 4, bubbles: true };
+  area.dispatchEvent(new PointerEvent('pointermove', at));
+  return document.getElementById('tip').textContent;
+});
+const box = document.getElementById('show-0');
+box.checked = false;
+const shown = [...document.querySelectorAll('section .p0')].filter((it) => getComputedStyle(it).display !== 'none');
+const wide = document.documentElement.scrollWidth > innerWidth;
+document.body.insertAdjacentHTML('beforeend', '<pre id=\"said\"></pre>');
+document.getElementById('said').textContent = ['wide ' + wide, 'still shown ' + shown.length, ...said].join('\\n--\\n');
+</script></body>";
+
+#[test]
+fn read_outs_say_what_is_drawn_and_boxes_hide_it() {
+    let Some(browser) = chromium() else {
+        eprintln!(
+            "SKIPPED read_outs_say_what_is_drawn_and_boxes_hide_it: no chromium on PATH, and CHROMIUM is not set"
+        );
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    for results in [sample::results(), hostile(), broken()] {
+        let html = directory.path().join("probe.html");
+        fs::write(&html, page(&results).replace("</body>", PROBE)).unwrap();
+        let dom = browse(&browser, &html, &["--dump-dom", "--window-size=420,900"]);
+        let dom = String::from_utf8_lossy(&dom.stdout);
+        let said = dom.rsplit_once("<pre id=\"said\">").unwrap().1;
+        let said: Vec<&str> = said.split("\n--\n").collect();
+        assert_eq!(&said[..2], ["wide false", "still shown 0"]);
+        // The middle of the run is 30 s, when the server is killed: nothing succeeds, errors do not.
+        let rate = said.iter().find(|it| it.contains("(requests/s)")).unwrap();
+        assert!(
+            rate.starts_with("30 s") && rate.contains(" intended  400"),
+            "{rate}"
+        );
+        let map = said.iter().find(|it| it.contains("30 s to 31 s")).unwrap();
+        assert!(map.contains("p99 ") && map.contains("errors "), "{map}");
+        let curve = said
+            .iter()
+            .find(|it| it.starts_with("p99  (ms by percentile)"))
+            .unwrap();
+        assert!(curve.contains(" service time"), "{curve}");
+        assert!(
+            said.iter().all(|it| !it.contains("NaN") && !it.is_empty()),
+            "{said:?}"
         );
     }
 }

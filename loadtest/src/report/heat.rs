@@ -1,4 +1,4 @@
-//! Tenants × seconds as a picture: darker is slower, a dot is an error.
+//! Tenants × seconds as a picture: what is slower stands out more, a dot is an error.
 //!
 //! Cells of one colour are one SVG path of horizontal strokes, neighbours joined: a map of 40 × 120
 //! cells is some kilobytes and not some hundred.

@@ -1,6 +1,6 @@
 //! What the figures were measured with and on: generators, preflight, machine, command, scenario.
 
-use super::text::{bytes, count, escape, first, number, percent};
+use super::text::{bytes, count, escape, first, number, percent, tick};
 use crate::limits::{LATENESS_P99_MS_MAX, REPORT_TEXT_BYTES_MAX};
 use crate::preflight::Severity;
 use crate::results::{Generator, Results};
@@ -16,7 +16,7 @@ pub(super) fn generators(results: &Results) -> String {
          <div class=\"scroll\"><table><thead><tr><th>Core</th><th class=\"n\">Busy</th><th></th>\
          <th class=\"n\">Requests</th><th class=\"n\">Late p50 ms</th><th class=\"n\">p99 ms</th>\
          <th class=\"n\">max ms</th></tr></thead><tbody>{rows}</tbody></table></div></section>\n",
-        limit = number(LATENESS_P99_MS_MAX)
+        limit = tick(LATENESS_P99_MS_MAX)
     )
 }
 

@@ -28,7 +28,8 @@ impl Bands {
         let mut svg = String::new();
         let mut strip = String::new();
         for (index, phase) in results.phases.iter().enumerate() {
-            let (from, to) = (axis.scale.at(phase.start_s), axis.scale.at(phase.end_s));
+            let from = axis.scale.at(phase.start_s);
+            let to = axis.scale.at(phase.end_s).max(from);
             let kind = kind_class(phase.kind);
             let (left, width) = (coordinate(from * SIDE), coordinate((to - from) * SIDE));
             svg += &format!(

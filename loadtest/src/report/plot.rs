@@ -181,13 +181,18 @@ fn names_y(axis: &Axis) -> String {
         .collect()
 }
 
-/// The names under a plot.
+/// The names under a plot. One at the right end stays left of it, out of the way of what is beside.
 pub(super) fn names_x(axis: &Axis) -> String {
     let named = axis.ticks.iter().filter(|tick| !tick.label.is_empty());
     named
         .map(|tick| {
             let left = coordinate(tick.at * 100.0);
-            format!("<span style=\"left:{left}%\">{}</span>", tick.label)
+            let class = if tick.at > 0.98 {
+                " class=\"last\""
+            } else {
+                ""
+            };
+            format!("<span{class} style=\"left:{left}%\">{}</span>", tick.label)
         })
         .collect()
 }

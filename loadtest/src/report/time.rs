@@ -27,16 +27,10 @@ pub(super) fn section(results: &Results) -> String {
     for (index, population) in populations.iter().enumerate() {
         out += &stage.latency(index, population, &latency_axis(populations));
     }
-    out += &stage.counts(populations, "Errors", "errors/s", Keep::Largest, |second| {
-        second.errors
+    out += &stage.counts(populations, "Errors", "errors/s", |second| second.errors);
+    out += &stage.counts(populations, "In flight", "requests under way", |second| {
+        second.in_flight
     });
-    out += &stage.counts(
-        populations,
-        "In flight",
-        "requests under way",
-        Keep::Largest,
-        |second| second.in_flight,
-    );
     out += &stage.server(&results.server);
     out + &stage.bands.actions + "</section>\n"
 }
@@ -129,12 +123,13 @@ impl Stage {
         populations: &[Population],
         title: &str,
         unit: &str,
-        keep: Keep,
         of: fn(&Second) -> u64,
     ) -> String {
         let series: Vec<Vec<(f64, f64)>> = populations
             .iter()
-            .map(|population| self.points(population, keep, |second| Some(of(second) as f64)))
+            .map(|population| {
+                self.points(population, Keep::Largest, |second| Some(of(second) as f64))
+            })
             .collect();
         let y = Axis::linear(largest(series.iter().flatten()));
         let lines: Vec<Line> = populations

@@ -63,12 +63,11 @@ fn objectives_tile(results: &Results) -> String {
     let text = if all == 0 {
         "No objectives".to_owned()
     } else {
-        format!("{mark}{met} of {all}")
+        format!("{mark}{met} of {all} met")
     };
     let missed = match (all, all - met) {
         (0, _) => "The scenario promises nothing.".to_owned(),
-        (_, 0) => format!("{} met", plural(all, "objective")),
-        (_, missed) => format!("objectives met, {missed} missed"),
+        (_, missed) => format!("{missed} {} missed.", plural(missed, "objective")),
     };
     format!("<div class=\"tile {class}\"><b>{text}</b><span>{missed}</span></div>")
 }
@@ -134,8 +133,8 @@ pub(super) fn objectives(results: &Results) -> String {
                 .measured
                 .map_or("nothing to measure".to_owned(), number);
             format!(
-                "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td class=\"n\">{measured}</td>\
-                 <td class=\"{class}\">{mark}</td></tr>",
+                "<tr><td class=\"{class}\">{mark}</td><td><code>{}</code></td><td class=\"n\">{measured}</td>\
+                 <td>{}</td><td>{}</td></tr>",
                 escape(&objective.text),
                 escape(&objective.population),
                 escape(&objective.phase)
@@ -144,8 +143,8 @@ pub(super) fn objectives(results: &Results) -> String {
         .collect();
     format!(
         "<section id=\"objectives\"><h2>Objectives</h2><div class=\"scroll\"><table>\
-         <thead><tr><th>Objective</th><th>Population</th><th>Phase</th><th class=\"n\">Measured</th>\
-         <th>Met</th></tr></thead><tbody>{rows}</tbody></table></div></section>\n"
+         <thead><tr><th>Met</th><th>Objective</th><th class=\"n\">Measured</th><th>Population</th>\
+         <th>Phase</th></tr></thead><tbody>{rows}</tbody></table></div></section>\n"
     )
 }
 

@@ -136,9 +136,10 @@ fn phases() -> Vec<Phase> {
     ]
 }
 
-/// How much slower the server is at a moment.
-fn slowness(at_s: f64) -> f64 {
+/// How much slower the server is at a moment; `steady` is on another worker.
+fn slowness(at_s: f64, steady: bool) -> f64 {
     match at_s {
+        _ if steady => 1.0 + f64::from(u8::from((25.0..45.0).contains(&at_s))) * 0.3,
         at if (25.0..45.0).contains(&at) => 3.2,
         at if (45.0..47.0).contains(&at) => 3.2 - (at - 45.0) * 1.1,
         _ => 1.0,
@@ -159,6 +160,7 @@ fn population(shape: &Shape, phases: &[Phase], dice: &mut Dice) -> Population {
     for second in shape.active_s.start as u64..shape.active_s.end as u64 {
         seconds.push((empty_second(second), Latency::new()));
     }
+    let steady = shape.name == "steady";
     let requests = ((shape.active_s.end - shape.active_s.start) * shape.rate) as u64;
     for index in 0..requests {
         let at_s = shape.active_s.start + index as f64 / shape.rate;
@@ -169,8 +171,8 @@ fn population(shape: &Shape, phases: &[Phase], dice: &mut Dice) -> Population {
             .entry(phase)
             .or_insert_with(|| empty_figures(&phases[phase]));
         let place = (at_s - shape.active_s.start) as usize;
-        let service_ms = shape.median_ms * slowness(at_s) * dice.log_normal(0.45);
-        let waits_s = if DOWN_S.contains(&at_s) {
+        let service_ms = shape.median_ms * slowness(at_s, steady) * dice.log_normal(0.45);
+        let waits_s = if DOWN_S.contains(&at_s) && !steady {
             DOWN_S.end - at_s
         } else {
             0.0
@@ -179,7 +181,7 @@ fn population(shape: &Shape, phases: &[Phase], dice: &mut Dice) -> Population {
         seconds[place].0.intended += 1;
         tenants[who].0.intended += 1;
         let refused = waits_s > 0.0 && dice.uniform() < 0.3;
-        if refused || (slowness(at_s) > 3.0 && dice.uniform() < 0.002) {
+        if refused || (slowness(at_s, steady) > 3.0 && dice.uniform() < 0.002) {
             let kind = if refused { "reset" } else { "status" };
             *own.errors.entry(kind.to_owned()).or_default() += 1;
             if !refused {
@@ -252,7 +254,7 @@ fn finish_second((mut second, latency): (Second, Latency)) -> Second {
     second.p99_ms = latency.percentile_ms(99.0);
     second.p999_ms = latency.percentile_ms(99.9);
     second.max_ms = latency.max_ms();
-    let stalled = second.second == 30;
+    let stalled = second.second == 30 && second.errors > 0;
     second.in_flight = if stalled {
         second.intended * 7 / 10
     } else {
@@ -324,7 +326,7 @@ fn server(dice: &mut Dice) -> Vec<ServerSample> {
             0.22
         };
         cpu_s += busy + 0.04 * dice.uniform();
-        let rss = 60.0 + 25.0 * slowness(at_s) + 2.0 * dice.uniform();
+        let rss = 60.0 + 25.0 * slowness(at_s, false) + 2.0 * dice.uniform();
         samples.push(ServerSample {
             at_s,
             cpu_s,
