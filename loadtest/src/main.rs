@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use skep_load::cli::{Cli, Command};
-use skep_load::preflight;
+use skep_load::{export, preflight};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Report(_) => Err(anyhow::anyhow!("report is not built in")),
         Command::Compare(_) => Err(anyhow::anyhow!("compare is not built in")),
-        Command::Export(_) => Err(anyhow::anyhow!("export is not built in")),
+        Command::Export(args) => export::command(&args),
         Command::Preflight(args) => preflight::command(&args),
     };
     done.unwrap_or_else(|error| {
