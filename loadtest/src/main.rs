@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use skep_load::cli::{Cli, Command};
-use skep_load::{export, preflight};
+use skep_load::{compare, export, preflight};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Report(_) => Err(anyhow::anyhow!("report is not built in")),
-        Command::Compare(_) => Err(anyhow::anyhow!("compare is not built in")),
+        Command::Compare(args) => compare::command(&args),
         Command::Export(args) => export::command(&args),
         Command::Preflight(args) => preflight::command(&args),
     };
