@@ -1,7 +1,8 @@
 //! Comparisons of made-up runs whose differences are known.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod common;
+#[path = "common/runs.rs"]
+mod runs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -36,10 +37,10 @@ impl Machine {
 
     /// A run that began at `began_s`, `factor` times as slow as usual.
     fn run(&mut self, began_s: u64, factor: f64) -> Results {
-        let mut results = common::run();
+        let mut results = runs::run();
         results.started_unix_s = began_s;
         let of_run = factor * self.vary(self.between_runs);
-        let mut population = common::population("victims", &[1_000_000]);
+        let mut population = runs::population("victims", &[1_000_000]);
         let mut total = Latency::new();
         let exponential = Exp::new(1.0).unwrap();
         for second in &mut population.seconds {

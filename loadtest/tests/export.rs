@@ -11,7 +11,8 @@
 //! `SKEP_LOAD_NEW_GOLDEN=1` writes them anew; then read them by hand again.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod common;
+#[path = "common/runs.rs"]
+mod runs;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,8 +34,8 @@ fn results() -> Results {
     let latencies: Vec<u64> = (0..10_000u64)
         .map(|at| 1_000 + at * 137 + if at % 500 == 0 { at * 1_000_000 } else { 0 })
         .collect();
-    let mut results = common::run();
-    results.populations = vec![common::population("victims", &latencies)];
+    let mut results = runs::run();
+    results.populations = vec![runs::population("victims", &latencies)];
     results
 }
 
@@ -95,7 +96,7 @@ fn files_are_those_that_other_tools_have_read() {
     ));
     let (new, old) = (intervals(&hlog.0), intervals(&hlog.1));
     assert_eq!(new, old);
-    let seconds = Duration::from_secs(common::PHASE_S);
+    let seconds = Duration::from_secs(runs::PHASE_S);
     let (tag, start, length, latency) = &new[1];
     assert_eq!(
         (tag.as_str(), *start, *length),
