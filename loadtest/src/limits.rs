@@ -12,6 +12,9 @@ pub const TENANT_HISTOGRAMS_MAX: usize = 20_000;
 /// Tenants listed in the results, busiest first.
 pub const TENANT_ROWS_MAX: usize = 200;
 
+/// Of those, how many are chosen for their errors and latency when there are more.
+pub const TENANT_WORST_ROWS: usize = 20;
+
 /// Rows of a population's heat map; more tenants share rows.
 pub const HEAT_ROWS_MAX: usize = 40;
 
@@ -49,6 +52,12 @@ pub const HEADERS_MAX: usize = 64;
 /// Bytes read at once from a connection.
 pub const READ_BYTES: usize = 16 * 1024;
 
+/// Bytes read at once once a response has filled a whole read.
+pub const READ_BYTES_LARGE: usize = 256 * 1024;
+
+/// Longest wait for answers after the last phase, in seconds.
+pub const DRAIN_S: u64 = 10;
+
 /// Bytes of a response body that the check phase keeps.
 pub const CHECK_BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -66,6 +75,10 @@ pub const REPLAY_LINES_MAX: usize = 10_000_000;
 
 /// Longest wait for a scenario's own server to accept connections, in seconds.
 pub const SERVER_READY_S: u64 = 120;
+
+/// How long the check phase waits for the answers of a server that was just started to become right,
+/// in seconds.
+pub const CHECK_PATIENCE_S: u64 = 60;
 
 /// Longest wait for a scenario's own server to end after SIGTERM, in seconds; then SIGKILL.
 pub const SERVER_STOP_S: u64 = 15;
@@ -136,3 +149,22 @@ pub const COMPARE_INTERVAL_PERCENT_MAX: f64 = 50.0;
 
 /// Share of a phase, 0 to 1, that the server's samples must cover to say what it cost.
 pub const SERVER_COVER_MIN: f64 = 0.8;
+
+/// Points of one line of a report's time series; longer runs are thinned out, to what a screen shows.
+pub const REPORT_SERIES_POINTS_MAX: usize = 600;
+
+/// Points of one line of a report's latency by percentile.
+pub const REPORT_CURVE_POINTS_MAX: usize = 200;
+
+/// Populations that a report draws: as many as there are colours that can be told apart. The tables
+/// have every one.
+pub const REPORT_POPULATIONS_MAX: usize = 8;
+
+/// Phases that a report draws as curves of one population, the disturbed and measured ones first.
+pub const REPORT_CURVES_MAX: usize = 6;
+
+/// Rows of each of a report's lists of tenants.
+pub const REPORT_TENANTS_MAX: usize = 10;
+
+/// Bytes of the scenario, and of any one text, that a report shows.
+pub const REPORT_TEXT_BYTES_MAX: usize = 64 * 1024;

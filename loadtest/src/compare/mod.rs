@@ -167,6 +167,13 @@ fn group(scenario: &str, before: &[&Results], after: &[&Results]) -> Group {
     }
 }
 
+impl Against {
+    /// The comparison and what fails, for people.
+    pub fn text(&self) -> String {
+        table::table(&self.comparison) + &table::failures(Some(&self.failures))
+    }
+}
+
 impl Comparison {
     /// Why a comparison that allows `percent` fails, one line each.
     pub fn failures(&self, percent: f64) -> Vec<String> {

@@ -17,7 +17,7 @@ mod validate;
 
 pub use objective::Objective;
 pub use text::Wrong;
-pub use validate::{Settings, load};
+pub use validate::{Settings, load, of_text};
 
 /// A scenario that can be run.
 #[derive(Clone, Debug)]

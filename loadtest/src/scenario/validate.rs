@@ -48,10 +48,25 @@ pub fn load(path: &Path, work: &Path, settings: &Settings) -> Result<Scenario, W
         .ok()
         .and_then(|path| path.parent().map(Path::to_owned))
         .unwrap_or_default();
+    of_text(&file, &text::read(path)?, here, work, settings)
+}
+
+/// Validates the text of a scenario; messages call it `file`, and its own directory is `here`.
+///
+/// # Errors
+/// As [`load`].
+pub fn of_text(
+    file: &str,
+    text: &str,
+    here: PathBuf,
+    work: &Path,
+    settings: &Settings,
+) -> Result<Scenario, Wrong> {
     let mut variables = settings.variables.clone();
     variables.insert("here".to_owned(), here.display().to_string());
     variables.insert("dir".to_owned(), work.display().to_string());
-    let text = text::substitute(&file, &text::read(path)?, &variables)?;
+    let text = text::substitute(file, text, &variables)?;
+    let file = file.to_owned();
     let raw: raw::Scenario = text::parse(&file, &text)?;
     let mut check = Check {
         file,
