@@ -128,6 +128,28 @@ pub const TIME_WAIT_S: f64 = 60.0;
 /// The same where `net.ipv4.tcp_tw_reuse` applies, in seconds.
 pub const TIME_WAIT_REUSED_S: f64 = 1.0;
 
+/// Results on one side of a comparison.
+pub const COMPARE_RUNS_MAX: usize = 100;
+
+/// Resamples of a bootstrap: the ends of a 95 % interval then rest on 250 of them each.
+pub const COMPARE_RESAMPLES: usize = 10_000;
+
+/// Seconds of a phase below which one run says nothing about its own variation.
+pub const COMPARE_SECONDS_MIN: usize = 10;
+
+/// Steps that a phase is resampled in; of longer phases each step is several seconds.
+pub const COMPARE_STEPS_MAX: usize = 600;
+
+/// A change smaller than this is not told from none, in percent: twice what three digits of a
+/// histogram may round.
+pub const COMPARE_RESOLUTION_PERCENT: f64 = 0.2;
+
+/// An interval around no change that is wider than this, in percent, shows nothing at all.
+pub const COMPARE_INTERVAL_PERCENT_MAX: f64 = 50.0;
+
+/// Share of a phase, 0 to 1, that the server's samples must cover to say what it cost.
+pub const SERVER_COVER_MIN: f64 = 0.8;
+
 /// Points of one line of a report's time series; longer runs are thinned out, to what a screen shows.
 pub const REPORT_SERIES_POINTS_MAX: usize = 600;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use skep_load::cli::{Cli, Command};
-use skep_load::{commands, preflight, report};
+use skep_load::{commands, compare, export, preflight, report};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -12,8 +12,8 @@ fn main() -> ExitCode {
         Command::Capacity(args) => commands::capacity::run(&args),
         Command::Url(args) => commands::url(&args),
         Command::Report(args) => report::run(&args),
-        Command::Compare(_) => Err(anyhow::anyhow!("compare is not built in")),
-        Command::Export(_) => Err(anyhow::anyhow!("export is not built in")),
+        Command::Compare(args) => compare::command(&args),
+        Command::Export(args) => export::command(&args),
         Command::Preflight(args) => preflight::command(&args),
     };
     done.unwrap_or_else(|error| {

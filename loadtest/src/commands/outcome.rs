@@ -126,7 +126,8 @@ fn errors(figures: &PhaseFigures) -> String {
 }
 
 /// Compares with a baseline and prints how; whether it is no worse than allowed.
-pub fn against(_baseline: &Results, _results: &Results, _percent: f64) -> bool {
-    let _ = compare::NAME;
-    true
+pub fn against(baseline: &Results, results: &Results, percent: f64) -> bool {
+    let against = compare::against_baseline(baseline, results, percent);
+    print!("\n{}", against.text());
+    against.failures.is_empty()
 }

@@ -1,1 +1,0 @@
-//! A run's histograms as files for other HdrHistogram tools.
