@@ -5,8 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::sys::priority;
+
 /// Calls `tick` at a fixed period until dropped. It is the only other thread of a worker, and it
-/// does nothing else: the epoch counter is one relaxed increment, read by compiled code.
+/// does nothing else: the epoch counter is one relaxed increment, read by compiled code. It runs at
+/// real-time priority where the process may, so that it wakes in time although other programs compute
+/// on the core: a budget is kept as exactly as the ticks come.
 #[derive(Debug)]
 pub struct Ticker {
     stop: Arc<AtomicBool>,
@@ -25,6 +29,8 @@ impl Ticker {
             std::thread::Builder::new()
                 .name("ticker".into())
                 .spawn(move || {
+                    // Where it may not, budgets are kept as exactly as the core is free.
+                    let _ = priority::wake_at_once();
                     while !stop.load(Ordering::Relaxed) {
                         std::thread::sleep(period);
                         tick();
