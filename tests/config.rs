@@ -187,8 +187,10 @@ mine.toml:3: memory_guard_kib: not whole pages (got 65); a multiple of 4 KiB"),
 mine.toml:2: slots: out of range (got 15); 16 to 1000000 slots
 mine.toml:3: pagemap_scan: wrong type (got 1); true or false
 mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
+        ("extends = 3", "mine.toml:1: extends: wrong type (got 3); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("extends = 'no.toml'", "mine.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'no.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("slots = 20\nextends = './mine.toml'", "mine.toml:2: extends: the profile extends itself (got './mine.toml'); another profile, or no `extends` and every key"),
         ("extends = 'fast'", "mine.toml:1: extends: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
-        ("extends = 'mine.toml'", "mine.toml: extends: the chain of profiles is too long; at most 4 files, without a circle"),
     ];
     for (profile, expected) in cases {
         fs::write(dir.path().join("mine.toml"), profile).unwrap();
@@ -200,6 +202,74 @@ mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory
     let said = complaints(dir.path(), &text);
     assert_eq!(said.lines().count(), 16, "{said}");
     assert!(said.contains("tick_us: missing; 50 to 5000 µs, or `extends = \"balanced\"`"));
+}
+
+/// Writes profiles that extend each other, each the next one; says what is wrong with the first.
+fn chain(dir: &Path, files: &[(&str, &str)]) -> String {
+    for (name, extends) in files {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("extends = '{extends}'\n")).unwrap();
+    }
+    let text = format!("{BASE}[workers]\nprofile = '{}'\n", files[0].0);
+    complaints(dir, &text)
+}
+
+#[test]
+fn profiles_extend_each_other_up_to_a_limit_and_in_no_circle() {
+    const NAMES: &str = "one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file";
+    let dir = directory();
+    // Paths are relative to the file that has them; a shipped profile is one more file.
+    let four = [
+        ("one.toml", "sub/two.toml"),
+        ("sub/two.toml", "../three.toml"),
+        ("three.toml", "balanced"),
+    ];
+    assert_eq!(chain(dir.path(), &four), "");
+    let five = [&four[..2], &[("three.toml", "latency")]].concat();
+    assert_eq!(
+        chain(dir.path(), &five),
+        "one.toml:1: extends: the chain of profiles is too long (got 'sub/two.toml'); at most 4 files that extend each other"
+    );
+    let circle = [&four[..2], &[("three.toml", "sub/../one.toml")]].concat();
+    assert_eq!(
+        chain(dir.path(), &circle),
+        "sub/../three.toml:1: extends: a circle: that file extends this one (got 'sub/../one.toml'); a profile that does not lead back to this one"
+    );
+    let lost = [("one.toml", "sub/two.toml"), ("sub/two.toml", "three.toml")];
+    assert_eq!(
+        chain(dir.path(), &lost),
+        format!(
+            "sub/two.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'three.toml'); {NAMES}"
+        )
+    );
+}
+
+/// What a shipped profile's own file says.
+fn shipped(name: &str) -> toml::Table {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join(format!("tuning/profiles/{name}.toml"));
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+#[test]
+fn shipped_profiles_say_only_what_differs_from_balanced() {
+    let resolved = |name| {
+        let profile = Profile::find(name, Path::new("")).unwrap();
+        toml::Table::try_from(&profile).unwrap()
+    };
+    let balanced = resolved("balanced");
+    assert_eq!(shipped("balanced"), balanced, "it extends nothing");
+    for name in Profile::names().filter(|name| *name != "balanced") {
+        let mut own = shipped(name);
+        assert_eq!(own.remove("extends"), Some("balanced".into()), "{name}");
+        let mut expected = balanced.clone();
+        for (key, value) in own {
+            assert_ne!(balanced[&key], value, "{name}: {key}");
+            expected.insert(key, value);
+        }
+        assert_eq!(resolved(name), expected, "{name}");
+    }
 }
 
 #[test]
