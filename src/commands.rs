@@ -116,9 +116,9 @@ pub fn serve(args: &ConfigArgs) -> Result {
     Ok(())
 }
 
-/// Refuses a profile that this machine's mapping limit cannot carry.
+/// Refuses profiles that this machine's mapping limit cannot carry.
 fn check_fits(host: &Host) -> Result {
-    let fits = host.profile.check_mappings(host.tenants.len());
+    let fits = host.check_fits();
     fits.map_err(|line| Failure::Failed(anyhow::Error::msg(line)))
 }
 

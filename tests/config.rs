@@ -15,6 +15,7 @@ use std::process::Command;
 
 use skep::config::limits::{self, Limit};
 use skep::config::{Budget, Cores, Errors, Host, HostPattern, Limits, Machine, Profile, Tenant};
+use skep::control::ToBroker;
 use tempfile::TempDir;
 
 /// Six lines that are right; cases add to them from line 7.
@@ -96,8 +97,31 @@ skep.toml:8: workers.cores: core 0 is listed twice (got [0, 4, 0, -1]); each cor
 skep.toml:8: workers.cores: core -1 is not online here (got [0, 4, 0, -1]); some of 0-3, 8"),
         ("[workers]\ncores = []", "skep.toml:8: workers.cores: empty (got []); \"auto\" or at least one core"),
         ("[workers]\nprofile = 'fast'", "skep.toml:8: workers.profile: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
-        ("[workers]\nprofile = 'my.toml'", "my.toml: cannot open the file: No such file or directory (os error 2); the path of a TOML file"),
+        ("[workers]\nprofile = 'my.toml'", "skep.toml:8: workers.profile: cannot open the file: No such file or directory (os error 2) (got 'my.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
         ("[workers]\nprofile = 'density'\n[[tenant]]\nname = 'b'\ncomponent = 'ok.wasm'\nhosts = ['b.test']\nlimits.memory_mib = 129", "skep.toml:13: tenant.b.limits.memory_mib: above the profile's memory_mib_max of 128 (got 129); less, or a profile with more"),
+        ("[workers]\ncpu = 1", "skep.toml:8: workers.cpu: unknown key; known here: cores, profile, core, drain_ms"),
+        // Cores with a profile of their own.
+        ("[[workers.core]]\nid = 2\nprofile = 'density'\n[[workers.core]]\nid = 8\nprofile = 'latency'", ""),
+        ("[[workers.core]]\nid = 0\nprofile = 'density'", "skep.toml:8: workers.core[0].id: core 0 has no worker (got 0); one of workers.cores: 1-2, 8"),
+        ("[[workers.core]]\nid = -1\nprofile = 'density'", "skep.toml:8: workers.core[0].id: core -1 has no worker (got -1); one of workers.cores: 1-2, 8"),
+        ("[workers]\ncores = [0, 3]\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:10: workers.core[0].id: core 2 has no worker (got 2); one of workers.cores: 0, 3"),
+        ("[[workers.core]]\nid = 2\nprofile = 'density'\n[[workers.core]]\nid = 2\nprofile = 'latency'", "skep.toml:11: workers.core[1].id: already used in line 8 (got 2); each core at most once"),
+        ("[[workers.core]]\nid = 2\nprofile = 'dense'", "skep.toml:9: workers.core[0].profile: no such profile (got 'dense'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]\nid = 2\nprofile = './dense.toml'", "skep.toml:9: workers.core[0].profile: cannot open the file: No such file or directory (os error 2) (got './dense.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]", "\
+skep.toml:7: workers.core[0].id: missing; one of workers.cores: 1-2, 8
+skep.toml:7: workers.core[0].profile: missing; one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]\nid = 'two'\nprofile = 3\ncores = 1", "\
+skep.toml:8: workers.core[0].id: wrong type (got 'two'); an integer
+skep.toml:9: workers.core[0].profile: wrong type (got 3); a string
+skep.toml:10: workers.core[0].cores: unknown key; known here: id, profile"),
+        ("[workers]\ncores = []\n[[workers.core]]\nid = 5\nprofile = 'density'", "skep.toml:8: workers.cores: empty (got []); \"auto\" or at least one core"),
+        // What tenants need of the profiles: 512 MiB fit on cores 1 and 8, 128 everywhere.
+        ("cores = 2\nlimits.memory_mib = 512\n[[workers.core]]\nid = 2\nprofile = 'density'", ""),
+        ("cores = [1, 8]\nlimits.memory_mib = 512\n[[workers.core]]\nid = 2\nprofile = 'density'", ""),
+        ("cores = 3\nlimits.memory_mib = 129\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:8: tenant.a.limits.memory_mib: 3 workers are wanted and 2 can hold it (cores: 1, 8) (got 129); less, fewer cores, or profiles with more"),
+        ("cores = [1, 2]\nlimits.memory_mib = 129\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:8: tenant.a.limits.memory_mib: above the memory_mib_max of core 2's profile, 128 (got 129); less, other cores, or a profile with more"),
+        ("limits.memory_mib = 513\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:7: tenant.a.limits.memory_mib: above the memory_mib_max of every core's profile, 512 at most (got 513); less, or a profile with more"),
         ("[log]\nfile = 'none/log.jsonl'", "skep.toml:8: log.file: its directory does not exist (got 'none/log.jsonl'); a file in a directory that exists"),
         ("[log]\nfile = '.'", "skep.toml:8: log.file: a directory (got '.'); the path of a file"),
         // Tenants.
@@ -243,6 +267,42 @@ fn profiles_extend_each_other_up_to_a_limit_and_in_no_circle() {
             "sub/two.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'three.toml'); {NAMES}"
         )
     );
+}
+
+#[test]
+fn a_profile_that_is_wrong_is_reported_once() {
+    let dir = directory();
+    fs::write(dir.path().join("mine.toml"), "extends = 'fast'").unwrap();
+    let mine = |id| format!("[[workers.core]]\nid = {id}\nprofile = 'mine.toml'\n");
+    let said = complaints(dir.path(), &format!("{BASE}{}{}", mine(1), mine(2)));
+    assert!(said.starts_with("mine.toml:1: extends: no such profile"));
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn each_core_has_its_profile() {
+    let dir = directory();
+    fs::write(
+        dir.path().join("mine.toml"),
+        "extends = 'density'\nslots = 16000",
+    )
+    .unwrap();
+    let text = format!(
+        "{BASE}[workers]\nprofile = 'latency'\n[[workers.core]]\nid = 8\nprofile = 'mine.toml'\n"
+    );
+    let host = load(dir.path(), &text).unwrap();
+    let latency = Profile::find("latency", Path::new("")).unwrap();
+    let mine = Profile::find("mine.toml", dir.path()).unwrap();
+    assert_eq!(mine.slots, 16_000);
+    let profiles: Vec<_> = host.cores.iter().map(|it| host.profile_of(*it)).collect();
+    assert_eq!(profiles, [&latency, &latency, &mine]);
+    assert_eq!(host.core_profiles[&8].name, "mine.toml");
+    let workers: Vec<_> = host
+        .workers()
+        .iter()
+        .map(|it| (it.core, it.memory_mib_max))
+        .collect();
+    assert_eq!(workers, [(1, 512), (2, 512), (8, 128)]);
 }
 
 /// What a shipped profile's own file says.
@@ -441,6 +501,20 @@ fn the_largest_tenant_fits_a_control_message() {
 }
 
 #[test]
+fn the_profiles_of_all_workers_fit_a_control_message() {
+    let profile = Profile::find("density", Path::new("")).unwrap();
+    let start = ToBroker::Start {
+        artifacts_dir: PathBuf::from("\\".repeat(4096)),
+        log_file: Some(PathBuf::from("\\".repeat(4096))),
+        profiles: vec![profile; limits::WORKERS_MAX],
+    };
+    let message = serde_json::to_vec(&start).unwrap();
+    // Larger numbers have a few digits more.
+    let room = limits::WORKERS_MAX * 64;
+    assert!(message.len() + room <= limits::CONTROL_MESSAGE_BYTES_MAX);
+}
+
+#[test]
 fn a_single_application_answers_for_every_host() {
     let dir = directory();
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -571,4 +645,7 @@ fn the_documented_example_is_accepted() {
     fs::write(dir.path().join("mine.toml"), examples.next().unwrap()).unwrap();
     let profile = Profile::find("mine.toml", dir.path()).unwrap();
     assert_eq!(profile.running_max, 128);
+    let text = format!("{BASE}{}", examples.next().unwrap());
+    let host = load(dir.path(), &text).unwrap();
+    assert_eq!(host.profile_of(2).slots, 20_000);
 }

@@ -8,6 +8,7 @@ pub(super) fn need_restart(old: &Host, new: &Host) -> Vec<&'static str> {
         ("listen.http", old.listen_http != new.listen_http),
         ("workers.cores", old.cores != new.cores),
         ("workers.profile", old.profile != new.profile),
+        ("workers.core", old.core_profiles != new.core_profiles),
         ("artifacts.dir", old.artifacts_dir != new.artifacts_dir),
         ("http", old.http != new.http),
         ("log", old.log != new.log),
