@@ -110,7 +110,10 @@ pub fn serve(args: &ConfigArgs) -> Result {
     check_fits(&host)?;
     supervisor::serve(
         host,
-        |path| Host::load(path).map_err(|errors| errors.to_string()),
+        |path| {
+            let host = Host::load(path).map_err(|errors| errors.to_string())?;
+            host.check_fits().map(|()| host)
+        },
         supervisor::Addresses::print_ready,
     )?;
     Ok(())

@@ -262,3 +262,66 @@ fn ask_until_rejected(host: &TestHost) {
         });
     }
 }
+
+#[test]
+fn a_reload_keeps_the_profiles_that_run() {
+    let Some(setting) = Setting::new() else {
+        return;
+    };
+    let a = || Tenant::new("a", "tenantname").on_workers(&[1]);
+    let with = |builder: Builder, answer: &str, mib: u64| {
+        builder.tenant(a().env("NAME", answer).limit("memory_mib", mib))
+    };
+    let host = setting
+        .builder()
+        .tenant(named("a").on_workers(&[1]))
+        .start();
+    check_answer(&host, "a");
+
+    // What runs cannot be changed, and the rest is done.
+    let line = host.reload(&with(setting.plain(), "other", SMALL_MIB));
+    assert!(line.contains("1 changed"), "{line}");
+    host.wait_for_stderr(|line| line.ends_with("ignored until a restart: workers.core"));
+    assert_eq!(host.get("a.test", "/").expect(200).text(), "other");
+
+    // The new profile would hold it, the one that runs does not.
+    let line = host.reload(&with(setting.plain(), "large", SMALL_MIB + 1));
+    assert!(line.contains("reload: refused, nothing changed"), "{line}");
+    let core = cores()[1];
+    let expected = format!(
+        "skep: reload: not until a restart: tenant.a.limits.memory_mib: above the memory_mib_max of \
+         core {core}'s profile, 64 (got 65); less, other cores, or a profile with more"
+    );
+    host.wait_for_stderr(|line| line == expected);
+    assert_eq!(host.get("a.test", "/").expect(200).text(), "other");
+}
+
+#[test]
+fn a_profile_with_too_many_mappings_is_refused_at_the_start_and_by_a_reload() {
+    // vm.max_map_count is one of the machine, and not for a test to change.
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    let density = Profile::find("density", Path::new("")).unwrap();
+    if density.check_mappings(1).is_ok() {
+        eprintln!("skipped: vm.max_map_count of {} is enough", limit.trim());
+        return;
+    }
+    let core = cores()[0];
+    let dense = format!("[[workers.core]]\nid = {core}\nprofile = 'density'");
+    let tenant = || Tenant::new("a", "tenantname").env("NAME", "a");
+    let config = || TestHost::builder().tenant(tenant()).line("workers", &dense);
+    let expected = format!(
+        "core {core}: 20000 slots and 1 tenants need 241028 memory mappings in its worker, \
+         vm.max_map_count is {}; run `sysctl -w vm.max_map_count=262144`, or choose a profile with \
+         fewer slots",
+        limit.trim()
+    );
+    let (status, said) = config().start_refused();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(said, format!("skep: {expected}"));
+
+    let host = TestHost::builder().tenant(tenant()).start();
+    let line = host.reload(&config());
+    assert!(line.contains("reload: refused, nothing changed"), "{line}");
+    host.wait_for_stderr(|line| line == format!("skep: reload: {expected}"));
+    check_answer(&host, "a");
+}
