@@ -110,15 +110,18 @@ pub fn serve(args: &ConfigArgs) -> Result {
     check_fits(&host)?;
     supervisor::serve(
         host,
-        |path| Host::load(path).map_err(|errors| errors.to_string()),
+        |path| {
+            let host = Host::load(path).map_err(|errors| errors.to_string())?;
+            host.check_fits().map(|()| host)
+        },
         supervisor::Addresses::print_ready,
     )?;
     Ok(())
 }
 
-/// Refuses a profile that this machine's mapping limit cannot carry.
+/// Refuses profiles that this machine's mapping limit cannot carry.
 fn check_fits(host: &Host) -> Result {
-    let fits = host.profile.check_mappings(host.tenants.len());
+    let fits = host.check_fits();
     fits.map_err(|line| Failure::Failed(anyhow::Error::msg(line)))
 }
 

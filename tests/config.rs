@@ -15,6 +15,7 @@ use std::process::Command;
 
 use skep::config::limits::{self, Limit};
 use skep::config::{Budget, Cores, Errors, Host, HostPattern, Limits, Machine, Profile, Tenant};
+use skep::control::ToBroker;
 use tempfile::TempDir;
 
 /// Six lines that are right; cases add to them from line 7.
@@ -96,8 +97,31 @@ skep.toml:8: workers.cores: core 0 is listed twice (got [0, 4, 0, -1]); each cor
 skep.toml:8: workers.cores: core -1 is not online here (got [0, 4, 0, -1]); some of 0-3, 8"),
         ("[workers]\ncores = []", "skep.toml:8: workers.cores: empty (got []); \"auto\" or at least one core"),
         ("[workers]\nprofile = 'fast'", "skep.toml:8: workers.profile: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
-        ("[workers]\nprofile = 'my.toml'", "my.toml: cannot open the file: No such file or directory (os error 2); the path of a TOML file"),
+        ("[workers]\nprofile = 'my.toml'", "skep.toml:8: workers.profile: cannot open the file: No such file or directory (os error 2) (got 'my.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
         ("[workers]\nprofile = 'density'\n[[tenant]]\nname = 'b'\ncomponent = 'ok.wasm'\nhosts = ['b.test']\nlimits.memory_mib = 129", "skep.toml:13: tenant.b.limits.memory_mib: above the profile's memory_mib_max of 128 (got 129); less, or a profile with more"),
+        ("[workers]\ncpu = 1", "skep.toml:8: workers.cpu: unknown key; known here: cores, profile, core, drain_ms"),
+        // Cores with a profile of their own.
+        ("[[workers.core]]\nid = 2\nprofile = 'density'\n[[workers.core]]\nid = 8\nprofile = 'latency'", ""),
+        ("[[workers.core]]\nid = 0\nprofile = 'density'", "skep.toml:8: workers.core[0].id: core 0 has no worker (got 0); one of workers.cores: 1-2, 8"),
+        ("[[workers.core]]\nid = -1\nprofile = 'density'", "skep.toml:8: workers.core[0].id: core -1 has no worker (got -1); one of workers.cores: 1-2, 8"),
+        ("[workers]\ncores = [0, 3]\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:10: workers.core[0].id: core 2 has no worker (got 2); one of workers.cores: 0, 3"),
+        ("[[workers.core]]\nid = 2\nprofile = 'density'\n[[workers.core]]\nid = 2\nprofile = 'latency'", "skep.toml:11: workers.core[1].id: already used in line 8 (got 2); each core at most once"),
+        ("[[workers.core]]\nid = 2\nprofile = 'dense'", "skep.toml:9: workers.core[0].profile: no such profile (got 'dense'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]\nid = 2\nprofile = './dense.toml'", "skep.toml:9: workers.core[0].profile: cannot open the file: No such file or directory (os error 2) (got './dense.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]", "\
+skep.toml:7: workers.core[0].id: missing; one of workers.cores: 1-2, 8
+skep.toml:7: workers.core[0].profile: missing; one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]\nid = 'two'\nprofile = 3\ncores = 1", "\
+skep.toml:8: workers.core[0].id: wrong type (got 'two'); an integer
+skep.toml:9: workers.core[0].profile: wrong type (got 3); a string
+skep.toml:10: workers.core[0].cores: unknown key; known here: id, profile"),
+        ("[workers]\ncores = []\n[[workers.core]]\nid = 5\nprofile = 'density'", "skep.toml:8: workers.cores: empty (got []); \"auto\" or at least one core"),
+        // What tenants need of the profiles: 512 MiB fit on cores 1 and 8, 128 everywhere.
+        ("cores = 2\nlimits.memory_mib = 512\n[[workers.core]]\nid = 2\nprofile = 'density'", ""),
+        ("cores = [1, 8]\nlimits.memory_mib = 512\n[[workers.core]]\nid = 2\nprofile = 'density'", ""),
+        ("cores = 3\nlimits.memory_mib = 129\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:8: tenant.a.limits.memory_mib: 3 workers are wanted and 2 can hold it (cores: 1, 8) (got 129); less, fewer cores, or profiles with more"),
+        ("cores = [1, 2]\nlimits.memory_mib = 129\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:8: tenant.a.limits.memory_mib: above the memory_mib_max of core 2's profile, 128 (got 129); less, other cores, or a profile with more"),
+        ("limits.memory_mib = 513\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:7: tenant.a.limits.memory_mib: above the memory_mib_max of every core's profile, 512 at most (got 513); less, or a profile with more"),
         ("[log]\nfile = 'none/log.jsonl'", "skep.toml:8: log.file: its directory does not exist (got 'none/log.jsonl'); a file in a directory that exists"),
         ("[log]\nfile = '.'", "skep.toml:8: log.file: a directory (got '.'); the path of a file"),
         // Tenants.
@@ -187,8 +211,10 @@ mine.toml:3: memory_guard_kib: not whole pages (got 65); a multiple of 4 KiB"),
 mine.toml:2: slots: out of range (got 15); 16 to 1000000 slots
 mine.toml:3: pagemap_scan: wrong type (got 1); true or false
 mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
+        ("extends = 3", "mine.toml:1: extends: wrong type (got 3); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("extends = 'no.toml'", "mine.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'no.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("slots = 20\nextends = './mine.toml'", "mine.toml:2: extends: the profile extends itself (got './mine.toml'); another profile, or no `extends` and every key"),
         ("extends = 'fast'", "mine.toml:1: extends: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
-        ("extends = 'mine.toml'", "mine.toml: extends: the chain of profiles is too long; at most 4 files, without a circle"),
     ];
     for (profile, expected) in cases {
         fs::write(dir.path().join("mine.toml"), profile).unwrap();
@@ -200,6 +226,110 @@ mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory
     let said = complaints(dir.path(), &text);
     assert_eq!(said.lines().count(), 16, "{said}");
     assert!(said.contains("tick_us: missing; 50 to 5000 µs, or `extends = \"balanced\"`"));
+}
+
+/// Writes profiles that extend each other, each the next one; says what is wrong with the first.
+fn chain(dir: &Path, files: &[(&str, &str)]) -> String {
+    for (name, extends) in files {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("extends = '{extends}'\n")).unwrap();
+    }
+    let text = format!("{BASE}[workers]\nprofile = '{}'\n", files[0].0);
+    complaints(dir, &text)
+}
+
+#[test]
+fn profiles_extend_each_other_up_to_a_limit_and_in_no_circle() {
+    const NAMES: &str = "one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file";
+    let dir = directory();
+    // Paths are relative to the file that has them; a shipped profile is one more file.
+    let four = [
+        ("one.toml", "sub/two.toml"),
+        ("sub/two.toml", "../three.toml"),
+        ("three.toml", "balanced"),
+    ];
+    assert_eq!(chain(dir.path(), &four), "");
+    let five = [&four[..2], &[("three.toml", "latency")]].concat();
+    assert_eq!(
+        chain(dir.path(), &five),
+        "one.toml:1: extends: the chain of profiles is too long (got 'sub/two.toml'); at most 4 files that extend each other"
+    );
+    let circle = [&four[..2], &[("three.toml", "sub/../one.toml")]].concat();
+    assert_eq!(
+        chain(dir.path(), &circle),
+        "sub/../three.toml:1: extends: a circle: that file extends this one (got 'sub/../one.toml'); a profile that does not lead back to this one"
+    );
+    let lost = [("one.toml", "sub/two.toml"), ("sub/two.toml", "three.toml")];
+    assert_eq!(
+        chain(dir.path(), &lost),
+        format!(
+            "sub/two.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'three.toml'); {NAMES}"
+        )
+    );
+}
+
+#[test]
+fn a_profile_that_is_wrong_is_reported_once() {
+    let dir = directory();
+    fs::write(dir.path().join("mine.toml"), "extends = 'fast'").unwrap();
+    let mine = |id| format!("[[workers.core]]\nid = {id}\nprofile = 'mine.toml'\n");
+    let said = complaints(dir.path(), &format!("{BASE}{}{}", mine(1), mine(2)));
+    assert!(said.starts_with("mine.toml:1: extends: no such profile"));
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn each_core_has_its_profile() {
+    let dir = directory();
+    fs::write(
+        dir.path().join("mine.toml"),
+        "extends = 'density'\nslots = 16000",
+    )
+    .unwrap();
+    let text = format!(
+        "{BASE}[workers]\nprofile = 'latency'\n[[workers.core]]\nid = 8\nprofile = 'mine.toml'\n"
+    );
+    let host = load(dir.path(), &text).unwrap();
+    let latency = Profile::find("latency", Path::new("")).unwrap();
+    let mine = Profile::find("mine.toml", dir.path()).unwrap();
+    assert_eq!(mine.slots, 16_000);
+    let profiles: Vec<_> = host.cores.iter().map(|it| host.profile_of(*it)).collect();
+    assert_eq!(profiles, [&latency, &latency, &mine]);
+    assert_eq!(host.core_profiles[&8].name, "mine.toml");
+    let workers: Vec<_> = host
+        .workers()
+        .iter()
+        .map(|it| (it.core, it.memory_mib_max))
+        .collect();
+    assert_eq!(workers, [(1, 512), (2, 512), (8, 128)]);
+}
+
+/// What a shipped profile's own file says.
+fn shipped(name: &str) -> toml::Table {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join(format!("tuning/profiles/{name}.toml"));
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+#[test]
+fn shipped_profiles_say_only_what_differs_from_balanced() {
+    let resolved = |name| {
+        let profile = Profile::find(name, Path::new("")).unwrap();
+        toml::Table::try_from(&profile).unwrap()
+    };
+    let balanced = resolved("balanced");
+    assert_eq!(shipped("balanced"), balanced, "it extends nothing");
+    for name in Profile::names().filter(|name| *name != "balanced") {
+        let mut own = shipped(name);
+        assert_eq!(own.remove("extends"), Some("balanced".into()), "{name}");
+        let mut expected = balanced.clone();
+        for (key, value) in own {
+            assert_ne!(balanced[&key], value, "{name}: {key}");
+            expected.insert(key, value);
+        }
+        assert_eq!(resolved(name), expected, "{name}");
+    }
 }
 
 #[test]
@@ -371,6 +501,20 @@ fn the_largest_tenant_fits_a_control_message() {
 }
 
 #[test]
+fn the_profiles_of_all_workers_fit_a_control_message() {
+    let profile = Profile::find("density", Path::new("")).unwrap();
+    let start = ToBroker::Start {
+        artifacts_dir: PathBuf::from("\\".repeat(4096)),
+        log_file: Some(PathBuf::from("\\".repeat(4096))),
+        profiles: vec![profile; limits::WORKERS_MAX],
+    };
+    let message = serde_json::to_vec(&start).unwrap();
+    // Larger numbers have a few digits more.
+    let room = limits::WORKERS_MAX * 64;
+    assert!(message.len() + room <= limits::CONTROL_MESSAGE_BYTES_MAX);
+}
+
+#[test]
 fn a_single_application_answers_for_every_host() {
     let dir = directory();
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -501,4 +645,7 @@ fn the_documented_example_is_accepted() {
     fs::write(dir.path().join("mine.toml"), examples.next().unwrap()).unwrap();
     let profile = Profile::find("mine.toml", dir.path()).unwrap();
     assert_eq!(profile.running_max, 128);
+    let text = format!("{BASE}{}", examples.next().unwrap());
+    let host = load(dir.path(), &text).unwrap();
+    assert_eq!(host.profile_of(2).slots, 20_000);
 }

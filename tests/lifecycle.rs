@@ -742,7 +742,7 @@ fn what_needs_a_restart_is_said_and_the_rest_is_done() {
         ("[http]", "[http]\nhead_timeout_ms = 300", "http"),
         (
             "[workers]",
-            "[workers]\nprofile = 'density'",
+            "[workers]\nprofile = 'latency'",
             "workers.profile",
         ),
         ("[log]\naccess = \"all\"", "[log]\naccess = 'off'", "log"),

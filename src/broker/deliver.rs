@@ -12,7 +12,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use super::Event;
-use super::prepare::{Artifact, Workshop, blocking};
+use super::prepare::{Artifact, blocking};
+use super::store::Store;
 use crate::control::ArtifactMessage;
 use crate::sys::{AsyncChannel, report};
 
@@ -68,14 +69,17 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    /// Starts delivering over `channel`; artifacts that turn out damaged are reported to `events`.
+    /// Starts delivering over `channel`; artifacts of `store` that turn out damaged are reported to
+    /// `events` as lost by that workshop.
     pub(super) fn start(
         channel: AsyncChannel,
-        workshop: Arc<Workshop>,
+        store: Arc<Store>,
+        workshop: usize,
         events: mpsc::Sender<Event>,
     ) -> Courier {
         let queue = Arc::new(Queue::default());
-        let task = tokio::spawn(run(queue.clone(), channel, workshop, events)).abort_handle();
+        let task = tokio::spawn(run(queue.clone(), channel, store, workshop, events));
+        let task = task.abort_handle();
         Courier { queue, task }
     }
 
@@ -95,7 +99,8 @@ impl Drop for Courier {
 async fn run(
     queue: Arc<Queue>,
     channel: AsyncChannel,
-    workshop: Arc<Workshop>,
+    store: Arc<Store>,
+    workshop: usize,
     events: mpsc::Sender<Event>,
 ) {
     loop {
@@ -114,8 +119,8 @@ async fn run(
                 channel.send(&message, &[]).await
             }
             Ok(Artifact { name, flavour }) => {
-                let (opener, wanted) = (workshop.clone(), name.clone());
-                let why = match blocking(move || opener.store.get(&wanted)).await {
+                let (opener, wanted) = (store.clone(), name.clone());
+                let why = match blocking(move || opener.get(&wanted)).await {
                     Ok(Ok(Some((_, file)))) => {
                         let digest = name;
                         let message = ArtifactMessage::Ready {
@@ -134,8 +139,12 @@ async fn run(
                     Err(error) => error,
                 };
                 report::line(format_args!("artifact refused: {name}: {why}; recompiling"));
-                workshop.store.remove(&name);
-                let lost = Event::Lost { tenant, generation };
+                store.remove(&name);
+                let lost = Event::Lost {
+                    tenant,
+                    generation,
+                    workshop,
+                };
                 events.send(lost).await.map_err(std::io::Error::other)
             }
         };

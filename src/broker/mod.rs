@@ -28,21 +28,18 @@ pub mod store;
 mod store_tests;
 pub mod tag;
 mod tenants;
+mod workshops;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use self::logs::Logs;
-use self::prepare::{Artifact, Workshop};
-use self::store::Store;
+use self::prepare::Artifact;
 use self::tenants::Tenants;
-use crate::config::Profile;
+use self::workshops::Workshops;
 use crate::control::{FromBroker, ToBroker};
-use crate::engine::settings;
 use crate::sys::{AsyncChannel, Channel, process, report};
 
 /// Threads that may block at once: two that name components, one per job, and some that verify.
@@ -58,14 +55,19 @@ const FINISH_MS: u64 = 2_000;
 /// What tasks tell the main one.
 #[derive(Debug)]
 enum Event {
-    /// A tenant's artifact is there, or could not be made.
+    /// The artifact of a tenant for the workers of one workshop is there, or could not be made.
     Prepared {
         tenant: String,
         generation: u64,
+        workshop: usize,
         outcome: Result<Artifact, String>,
     },
     /// An artifact that was there is damaged, and was removed.
-    Lost { tenant: String, generation: u64 },
+    Lost {
+        tenant: String,
+        generation: u64,
+        workshop: usize,
+    },
 }
 
 /// Why the broker ended.
@@ -119,22 +121,22 @@ async fn serve(control: Channel) -> Result<(), BrokerError> {
         .recv::<ToBroker>()
         .await
         .map_err(system("control channel"))?;
-    let (artifacts_dir, log_file, profile) = match first {
+    let (artifacts_dir, log_file, profiles) = match first {
         Some((
             ToBroker::Start {
                 artifacts_dir,
                 log_file,
-                profile,
+                profiles,
             },
             _,
-        )) => (artifacts_dir, log_file, profile),
+        )) => (artifacts_dir, log_file, profiles),
         None => return Ok(()),
         Some(_) => return Err(BrokerError::Protocol { expected: "Start" }),
     };
-    let workshop = Arc::new(open_workshop(artifacts_dir, *profile)?);
+    let workshops = Workshops::open(&artifacts_dir, profiles)?;
     let logs = Logs::open(log_file).map_err(system("opening the log"))?;
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
-    let tenants = Tenants::new(workshop, events_in);
+    let tenants = Tenants::new(workshops, events_in);
     control
         .send(&FromBroker::Ready, &[])
         .await
@@ -146,16 +148,6 @@ async fn serve(control: Channel) -> Result<(), BrokerError> {
     }
     .run(events)
     .await
-}
-
-fn open_workshop(dir: PathBuf, profile: Profile) -> Result<Workshop, BrokerError> {
-    let store = Store::open(&dir)?;
-    let compatibility = settings::compatibility(&profile).map_err(BrokerError::Engine)?;
-    Ok(Workshop {
-        store,
-        profile,
-        compatibility,
-    })
 }
 
 struct Broker {
@@ -212,8 +204,12 @@ impl Broker {
                 };
                 self.logs
                     .read(log.map_err(system("a worker's log channel"))?);
+                let artifacts = artifacts.map_err(system("a worker's channel"))?;
                 self.tenants
-                    .worker(index, artifacts.map_err(system("a worker's channel"))?);
+                    .worker(index, artifacts)
+                    .ok_or(BrokerError::Protocol {
+                        expected: "a worker that Start has the profile of",
+                    })?;
             }
             ToBroker::ReopenLog => self.logs.reopen().await,
             ToBroker::Start { .. } => {

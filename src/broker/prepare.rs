@@ -41,12 +41,12 @@ pub struct Artifact {
     pub flavour: Flavour,
 }
 
-/// What artifacts are made with.
+/// What artifacts for one kind of engine are made with.
 #[derive(Debug)]
 pub struct Workshop {
     /// Where they are kept.
-    pub store: Store,
-    /// What workers are tuned to.
+    pub store: Arc<Store>,
+    /// What the workers are tuned to that run them; of several whose code is the same, any.
     pub profile: Profile,
     /// Names the engine settings; part of an artifact's name.
     pub compatibility: String,
@@ -127,10 +127,9 @@ fn restless() -> String {
     "its component keeps changing: write it elsewhere and rename it into place".into()
 }
 
-/// Prepares many components, each content once.
+/// Prepares many components, each content once in each workshop.
 #[derive(Debug)]
 pub struct Preparer {
-    workshop: Arc<Workshop>,
     naming: Arc<Semaphore>,
     /// Jobs at once, for small components and for the others: a small one, compiled in a tenth of a
     /// second, does not wait behind one that takes twenty.
@@ -140,23 +139,30 @@ pub struct Preparer {
     locks: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
 }
 
-impl Preparer {
+impl Default for Preparer {
     /// With the product's limits.
-    pub fn new(workshop: Arc<Workshop>) -> Preparer {
+    fn default() -> Preparer {
         Preparer {
-            workshop,
             naming: Arc::new(Semaphore::new(NAMING_MAX)),
             small: Arc::new(Semaphore::new(limits::COMPILE_JOBS_MAX)),
             large: Arc::new(Semaphore::new(limits::COMPILE_JOBS_MAX)),
             locks: Mutex::new(HashMap::new()),
         }
     }
+}
 
-    /// The component's artifact, intact in the store. The error is a reason in one line.
-    pub async fn prepare(&self, component: PathBuf) -> Result<Artifact, String> {
-        let mut name = self.name(component.clone()).await?;
+impl Preparer {
+    /// The component's artifact of a workshop, intact in the store. The error is a reason in one
+    /// line.
+    pub async fn prepare(
+        &self,
+        workshop: &Arc<Workshop>,
+        component: PathBuf,
+    ) -> Result<Artifact, String> {
+        let mut name = self.name(workshop, component.clone()).await?;
         for _ in 0..CHANGES_MAX {
-            match self.prepare_named(component.clone(), name).await? {
+            let made = self.prepare_named(workshop, component.clone(), name);
+            match made.await? {
                 Made::Artifact(artifact) => return Ok(artifact),
                 Made::Changed(new) => name = new,
             }
@@ -164,14 +170,14 @@ impl Preparer {
         Err(restless())
     }
 
-    async fn name(&self, component: PathBuf) -> Result<String, String> {
+    async fn name(&self, workshop: &Arc<Workshop>, component: PathBuf) -> Result<String, String> {
         let permit = self
             .naming
             .clone()
             .acquire_owned()
             .await
             .map_err(|e| e.to_string())?;
-        let workshop = self.workshop.clone();
+        let workshop = workshop.clone();
         blocking(move || {
             let _permit = permit;
             artifact_name(&component, &workshop.compatibility).map_err(unreadable)
@@ -179,11 +185,16 @@ impl Preparer {
         .await?
     }
 
-    async fn prepare_named(&self, component: PathBuf, name: String) -> Result<Made, String> {
+    async fn prepare_named(
+        &self,
+        workshop: &Arc<Workshop>,
+        component: PathBuf,
+        name: String,
+    ) -> Result<Made, String> {
         let lock = self.lock(&name);
         let _alone = lock.lock().await;
-        let (workshop, wanted) = (self.workshop.clone(), name.clone());
-        if let Some(artifact) = blocking(move || workshop.find(&wanted)).await? {
+        let (finder, wanted) = (workshop.clone(), name.clone());
+        if let Some(artifact) = blocking(move || finder.find(&wanted)).await? {
             return Ok(Made::Artifact(artifact));
         }
         let permit = self
@@ -191,7 +202,7 @@ impl Preparer {
             .acquire_owned()
             .await
             .map_err(|e| e.to_string())?;
-        let workshop = self.workshop.clone();
+        let workshop = workshop.clone();
         blocking(move || {
             // Held to the end of the job, even if nobody waits for it any more.
             let _permit = permit;

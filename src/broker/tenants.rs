@@ -1,6 +1,6 @@
-//! Which tenant has which artifact, and which worker is to have it.
+//! Which tenant has which artifacts, and which worker is to have which.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -8,8 +8,9 @@ use tokio::task::AbortHandle;
 
 use super::Event;
 use super::deliver::{Courier, Delivery};
-use super::prepare::{Artifact, Preparer, Workshop};
+use super::prepare::{Artifact, Preparer};
 use super::store::STORE_BYTES_MAX;
+use super::workshops::Workshops;
 use crate::control::Placed;
 use crate::sys::{AsyncChannel, report};
 
@@ -20,10 +21,23 @@ const LOSSES_MAX: u32 = 3;
 #[derive(Debug)]
 struct Known {
     placed: Placed,
+    /// One for each kind of engine that its workers have, by the place of its workshop.
+    builds: BTreeMap<usize, Build>,
+}
+
+/// A tenant's artifact for one kind of engine. Dropped, it is not waited for any more.
+#[derive(Debug)]
+struct Build {
     /// `None` while it is being prepared.
     outcome: Option<Result<Artifact, String>>,
     preparing: AbortHandle,
     losses: u32,
+}
+
+impl Drop for Build {
+    fn drop(&mut self) {
+        self.preparing.abort();
+    }
 }
 
 /// All tenants and all workers.
@@ -31,7 +45,7 @@ struct Known {
 pub(super) struct Tenants {
     known: HashMap<String, Known>,
     couriers: HashMap<usize, Courier>,
-    workshop: Arc<Workshop>,
+    workshops: Workshops,
     preparer: Arc<Preparer>,
     events: mpsc::Sender<Event>,
 }
@@ -39,13 +53,12 @@ pub(super) struct Tenants {
 impl Tenants {
     /// None yet. What is prepared or lost is reported to `events`, whose other end is to come back
     /// in [`Self::event`].
-    pub(super) fn new(workshop: Arc<Workshop>, events: mpsc::Sender<Event>) -> Tenants {
-        let preparer = Arc::new(Preparer::new(workshop.clone()));
+    pub(super) fn new(workshops: Workshops, events: mpsc::Sender<Event>) -> Tenants {
         Tenants {
             known: HashMap::new(),
             couriers: HashMap::new(),
-            workshop,
-            preparer,
+            workshops,
+            preparer: Arc::default(),
             events,
         }
     }
@@ -53,101 +66,127 @@ impl Tenants {
     /// A tenant is new, changed or moved.
     pub(super) fn set(&mut self, placed: Placed) {
         let name = placed.tenant.name.clone();
-        if let Some(known) = self.known.get_mut(&name) {
-            if known.placed.generation == placed.generation {
-                known.placed = placed;
-                self.deliver(&name);
-                return;
-            }
-            known.preparing.abort();
-        }
-        let preparing = self.prepare(&placed);
-        self.known.insert(
-            name,
-            Known {
-                placed,
+        let needed = self.workshops.of_workers(&placed.workers);
+        let mut builds = match self.known.remove(&name) {
+            Some(known) if known.placed.generation == placed.generation => known.builds,
+            _ => BTreeMap::new(),
+        };
+        builds.retain(|workshop, _| needed.contains(workshop));
+        for workshop in needed {
+            builds.entry(workshop).or_insert_with(|| Build {
                 outcome: None,
-                preparing,
+                preparing: self.prepare(&placed, workshop),
                 losses: 0,
-            },
-        );
+            });
+        }
+        let known = Known { placed, builds };
+        for workshop in known.builds.keys() {
+            self.deliver(&known, *workshop);
+        }
+        self.known.insert(name, known);
     }
 
     /// A tenant is gone.
     pub(super) fn remove(&mut self, name: &str) {
-        if let Some(known) = self.known.remove(name) {
-            known.preparing.abort();
-        }
+        self.known.remove(name);
     }
 
-    /// A worker is there, for the first time or again: it gets what it is to have.
-    pub(super) fn worker(&mut self, index: usize, channel: AsyncChannel) {
-        let courier = Courier::start(channel, self.workshop.clone(), self.events.clone());
+    /// A worker is there, for the first time or again: it gets what it is to have. `None` when there
+    /// is no such worker.
+    pub(super) fn worker(&mut self, index: usize, channel: AsyncChannel) -> Option<()> {
+        let workshop = self.workshops.of_worker(index)?;
+        let events = self.events.clone();
+        let courier = Courier::start(channel, self.workshops.store(), workshop, events);
         for known in self
             .known
             .values()
             .filter(|known| known.placed.workers.contains(&index))
         {
-            if let Some(delivery) = known.delivery() {
+            if let Some(delivery) = known.delivery(workshop) {
                 courier.deliver(delivery);
             }
         }
         self.couriers.insert(index, courier);
+        Some(())
     }
 
     /// Takes in what a task found out; what it says about a generation that is no longer current is
-    /// dropped. Gives the tenant and its error, if any, once its artifact is settled.
+    /// dropped. Gives the tenant and its error, if any, once an artifact is settled, unless the same
+    /// error was given before.
     pub(super) fn event(&mut self, event: Event) -> Option<(String, Option<String>)> {
         match event {
             Event::Prepared {
                 tenant,
                 generation,
+                workshop,
                 outcome,
             } => {
-                let known = self.current(&tenant, generation)?;
                 let error = outcome.as_ref().err().cloned();
-                known.outcome = Some(outcome);
-                self.deliver(&tenant);
+                let news = self.settle(&tenant, generation, workshop, outcome)?;
                 self.sweep();
-                Some((tenant, error))
+                news.then_some((tenant, error))
             }
-            Event::Lost { tenant, generation } => {
-                let known = self.current(&tenant, generation)?;
+            Event::Lost {
+                tenant,
+                generation,
+                workshop,
+            } => {
+                let build = self.build(&tenant, generation, workshop)?;
                 // Another worker's courier may have lost it just before: then it is on its way
                 // already.
-                let _damaged = known.outcome.take()?;
-                known.losses += 1;
-                if known.losses > LOSSES_MAX {
+                let _damaged = build.outcome.take()?;
+                build.losses += 1;
+                if build.losses > LOSSES_MAX {
                     let reason = "its artifact is damaged whenever it is made".to_owned();
-                    known.outcome = Some(Err(reason.clone()));
-                    self.deliver(&tenant);
-                    return Some((tenant, Some(reason)));
+                    let outcome = Err(reason.clone());
+                    let news = self.settle(&tenant, generation, workshop, outcome)?;
+                    return news.then_some((tenant, Some(reason)));
                 }
-                let placed = known.placed.clone();
-                let preparing = self.prepare(&placed);
-                self.current(&tenant, generation)?.preparing = preparing;
+                let preparing = self.prepare(&self.known.get(&tenant)?.placed, workshop);
+                self.build(&tenant, generation, workshop)?.preparing = preparing;
                 None
             }
         }
     }
 
-    fn current(&mut self, tenant: &str, generation: u64) -> Option<&mut Known> {
-        self.known
-            .get_mut(tenant)
-            .filter(|known| known.placed.generation == generation)
+    fn build(&mut self, tenant: &str, generation: u64, workshop: usize) -> Option<&mut Build> {
+        let known = self.known.get_mut(tenant)?;
+        let is_current = known.placed.generation == generation;
+        known.builds.get_mut(&workshop).filter(|_| is_current)
     }
 
-    fn prepare(&self, placed: &Placed) -> AbortHandle {
+    /// Notes how a build ended and tells the workers. Whether this is news: a component that cannot
+    /// be compiled mostly fails in every workshop for the same reason. `None` when nobody waits for
+    /// it any more.
+    fn settle(
+        &mut self,
+        tenant: &str,
+        generation: u64,
+        workshop: usize,
+        outcome: Result<Artifact, String>,
+    ) -> Option<bool> {
+        self.build(tenant, generation, workshop)?.outcome = Some(outcome);
+        let known = self.known.get(tenant)?;
+        self.deliver(known, workshop);
+        let error = |build: &Build| build.outcome.clone().and_then(Result::err);
+        let own = error(known.builds.get(&workshop)?);
+        let mut others = known.builds.iter().filter(|(place, _)| **place != workshop);
+        Some(own.is_none() || !others.any(|(_, build)| error(build) == own))
+    }
+
+    fn prepare(&self, placed: &Placed, workshop: usize) -> AbortHandle {
         let (preparer, events) = (self.preparer.clone(), self.events.clone());
         let (tenant, generation) = (placed.tenant.name.clone(), placed.generation);
         let component = placed.tenant.component.clone();
+        let tools = self.workshops.at(workshop);
         tokio::spawn(async move {
-            let outcome = preparer.prepare(component).await;
+            let outcome = preparer.prepare(&tools, component).await;
             // Nobody listens only when the broker is ending.
             let _ = events
                 .send(Event::Prepared {
                     tenant,
                     generation,
+                    workshop,
                     outcome,
                 })
                 .await;
@@ -155,16 +194,15 @@ impl Tenants {
         .abort_handle()
     }
 
-    /// Tells the tenant's workers what is known.
-    fn deliver(&self, tenant: &str) {
-        let Some(known) = self.known.get(tenant) else {
-            return;
-        };
-        let Some(delivery) = known.delivery() else {
+    /// Tells the tenant's workers with that workshop what is known.
+    fn deliver(&self, known: &Known, workshop: usize) {
+        let Some(delivery) = known.delivery(workshop) else {
             return;
         };
         for index in &known.placed.workers {
-            if let Some(courier) = self.couriers.get(index) {
+            if self.workshops.of_worker(*index) == Some(workshop)
+                && let Some(courier) = self.couriers.get(index)
+            {
                 courier.deliver(delivery.clone());
             }
         }
@@ -172,18 +210,17 @@ impl Tenants {
 
     /// Keeps the store within its size, once nothing is being prepared.
     fn sweep(&self) {
-        if self.known.values().any(|known| known.outcome.is_none()) {
+        let builds = || self.known.values().flat_map(|known| known.builds.values());
+        if builds().any(|build| build.outcome.is_none()) {
             return;
         }
-        let in_use: HashSet<String> = self
-            .known
-            .values()
-            .filter_map(|known| known.outcome.as_ref()?.as_ref().ok())
+        let in_use: HashSet<String> = builds()
+            .filter_map(|build| build.outcome.as_ref()?.as_ref().ok())
             .map(|artifact| artifact.name.clone())
             .collect();
-        let workshop = self.workshop.clone();
+        let store = self.workshops.store();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = workshop.store.sweep(&in_use, STORE_BYTES_MAX) {
+            if let Err(error) = store.sweep(&in_use, STORE_BYTES_MAX) {
                 report::line(format_args!(
                     "artifacts directory: cannot be swept: {error}"
                 ));
@@ -193,11 +230,11 @@ impl Tenants {
 }
 
 impl Known {
-    fn delivery(&self) -> Option<Delivery> {
+    fn delivery(&self, workshop: usize) -> Option<Delivery> {
         Some(Delivery {
             tenant: self.placed.tenant.name.clone(),
             generation: self.placed.generation,
-            outcome: self.outcome.clone()?,
+            outcome: self.builds.get(&workshop)?.outcome.clone()?,
         })
     }
 }

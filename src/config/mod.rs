@@ -21,6 +21,7 @@ mod shape;
 mod single;
 mod tenant;
 mod validate;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub use machine::Machine;
 pub use profile::Profile;
 pub use routes::Routes;
 pub use single::Budget;
+pub use workers::{CoreProfile, Worker};
 
 /// A whole host, validated: every path absolute, every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,8 +46,10 @@ pub struct Host {
     pub listen_http: Vec<SocketAddr>,
     /// The cores that get one pinned worker each, in worker order. Never empty.
     pub cores: Vec<usize>,
-    /// What every worker is tuned to.
+    /// What every worker is tuned to whose core is not in `core_profiles`.
     pub profile: Profile,
+    /// What the workers of these cores are tuned to instead; each is in `cores`.
+    pub core_profiles: BTreeMap<usize, CoreProfile>,
     /// Where compiled artifacts are kept between runs.
     pub artifacts_dir: PathBuf,
     /// Timeouts and size limits of client connections.

@@ -261,7 +261,9 @@ impl Profile {
         }
         let raised = needed.next_power_of_two();
         Err(format!(
-            "profile: {} slots and {tenants} tenants need {needed} memory mappings in a worker,              vm.max_map_count is {limit}; run `sysctl -w vm.max_map_count={raised}`, or choose a              profile with fewer slots",
+            "{} slots and {tenants} tenants need {needed} memory mappings in its worker, \
+             vm.max_map_count is {limit}; run `sysctl -w vm.max_map_count={raised}`, or choose a \
+             profile with fewer slots",
             self.slots
         ))
     }

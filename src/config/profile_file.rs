@@ -44,7 +44,10 @@ const BUILT_IN: &[(&str, &str)] = &[
 
 /// One file of a chain, read.
 struct Layer {
+    /// What it is called in messages.
     file: PathBuf,
+    /// The same for every way to write its path.
+    identity: PathBuf,
     text: String,
     values: BTreeMap<Spanned<String>, Spanned<Value>>,
 }
@@ -73,6 +76,15 @@ impl Profile {
         !is_path(name_or_path) && Profile::names().all(|name| name != name_or_path)
     }
 
+    /// Why the file at a path cannot be opened; `None` for a name, or when it can.
+    pub(super) fn unopenable(name_or_path: &str, dir: &Path) -> Option<String> {
+        if !is_path(name_or_path) {
+            return None;
+        }
+        let error = std::fs::metadata(dir.join(name_or_path)).err()?;
+        Some(format!("cannot open the file: {error}"))
+    }
+
     /// The names as a message lists them.
     pub(super) fn names_in_words() -> String {
         let names: Vec<_> = Profile::names().collect();
@@ -87,41 +99,93 @@ fn is_path(name_or_path: &str) -> bool {
 /// Reads the chain of files, the nearest first.
 fn collect(name_or_path: &str, dir: &Path, chain: &mut Vec<Layer>) -> Result<(), Errors> {
     let (file, text) = open(name_or_path, dir)?;
+    let identity = identity(&file);
     let mut report = Report::new(&file, &text);
     let values = shape::read(&mut report, &text).unwrap_or_default();
     let extends = check_keys(&mut report, &values);
-    if extends.is_some() && chain.len() + 1 >= PROFILE_EXTENDS_MAX {
-        let right = format!("at most {PROFILE_EXTENDS_MAX} files, without a circle");
-        report.place(None, "extends", "the chain of profiles is too long", right);
+    let dir = file.parent().unwrap_or(dir).to_owned();
+    if let Some((base, span)) = &extends
+        && let Some((wrong, right)) = bad_base(base, &dir, &identity, chain)
+    {
+        report.value(span.clone(), "extends", wrong, right);
     }
     report.finish(())?;
-    let dir = file.parent().unwrap_or(dir).to_owned();
-    chain.push(Layer { file, text, values });
+    chain.push(Layer {
+        file,
+        identity,
+        text,
+        values,
+    });
+    check_length(chain)?;
     match extends {
-        Some(base) => collect(&base, &dir, chain),
+        Some((base, _)) => collect(&base, &dir, chain),
         None => Ok(()),
     }
 }
 
+/// Why the file `extending`, which `chain` led to, cannot extend `base`; and what it could.
+fn bad_base(base: &str, dir: &Path, extending: &Path, chain: &[Layer]) -> Option<(String, String)> {
+    if Profile::is_unknown_name(base) {
+        return Some(("no such profile".into(), Profile::names_in_words()));
+    }
+    if let Some(wrong) = Profile::unopenable(base, dir) {
+        return Some((wrong, Profile::names_in_words()));
+    }
+    // Built-in profiles extend each other by name only, and in no circle.
+    let identity = is_path(base).then(|| identity(&dir.join(base)));
+    if identity.as_deref() == Some(extending) {
+        let right = "another profile, or no `extends` and every key";
+        return Some(("the profile extends itself".into(), right.into()));
+    }
+    if chain
+        .iter()
+        .any(|layer| Some(&layer.identity) == identity.as_ref())
+    {
+        let right = "a profile that does not lead back to this one";
+        return Some(("a circle: that file extends this one".into(), right.into()));
+    }
+    None
+}
+
+/// Complains about a chain at its first file, the one that was asked for.
+fn check_length(chain: &[Layer]) -> Result<(), Errors> {
+    let Some(first) = chain.first().filter(|_| chain.len() > PROFILE_EXTENDS_MAX) else {
+        return Ok(());
+    };
+    let mut report = Report::new(&first.file, &first.text);
+    let mut values = first.values.iter();
+    let extends = values.find(|(name, _)| name.get_ref() == "extends");
+    let span = extends.map_or(0..0, |(_, value)| value.span());
+    let wrong = "the chain of profiles is too long";
+    let right = format!("at most {PROFILE_EXTENDS_MAX} files that extend each other");
+    report.value(span, "extends", wrong, right);
+    report.finish(())
+}
+
+/// The file without links and `..`; as it is written where there is no such file.
+fn identity(file: &Path) -> PathBuf {
+    file.canonicalize().unwrap_or_else(|_| file.to_owned())
+}
+
 /// The file's name for messages, and its text.
 fn open(name_or_path: &str, dir: &Path) -> Result<(PathBuf, String), Errors> {
-    if !is_path(name_or_path) {
-        return match BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
-            Some((name, text)) => {
-                let file = format!("tuning/profiles/{name}.toml");
-                Ok((file.into(), (*text).to_owned()))
-            }
-            None => Err(Errors::flag(
-                "profile",
-                "no such profile",
-                name_or_path,
-                Profile::names_in_words(),
-            )),
-        };
+    if is_path(name_or_path) {
+        let path = dir.join(name_or_path);
+        let text = read_text(&path)?;
+        return Ok((path, text));
     }
-    let path = dir.join(name_or_path);
-    let text = read_text(&path)?;
-    Ok((path, text))
+    match BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+        Some((name, text)) => {
+            let file = format!("tuning/profiles/{name}.toml");
+            Ok((file.into(), (*text).to_owned()))
+        }
+        None => Err(Errors::flag(
+            "profile",
+            "no such profile",
+            name_or_path,
+            Profile::names_in_words(),
+        )),
+    }
 }
 
 /// Reads a configuration or profile file.
@@ -148,21 +212,19 @@ pub(super) fn read_text(path: &Path) -> Result<String, Errors> {
     report.finish(text)
 }
 
-/// Checks every key of one file by itself; returns what the file extends.
+/// Checks every key of one file by itself; returns what the file extends, and where it says so.
 fn check_keys(
     report: &mut Report<'_>,
     values: &BTreeMap<Spanned<String>, Spanned<Value>>,
-) -> Option<String> {
+) -> Option<(String, Range<usize>)> {
     let mut extends = None;
     for (name, value) in values {
         let key = KEYS.iter().find(|key| key.name == name.get_ref());
         match (name.get_ref().as_str(), value.get_ref(), key) {
-            ("extends", Value::String(base), _) if !Profile::is_unknown_name(base) => {
-                extends = Some(base.clone());
-            }
+            ("extends", Value::String(base), _) => extends = Some((base.clone(), value.span())),
             ("extends", _, _) => {
                 let right = Profile::names_in_words();
-                report.value(value.span(), "extends", "no such profile", right);
+                report.value(value.span(), "extends", "wrong type", right);
             }
             (name, value_read, Some(key)) => {
                 if let Err(wrong) = key.check(value_read) {

@@ -46,8 +46,20 @@ pub struct Workers {
     pub cores: Field<WorkerCores>,
     /// A profile's name, or the path of its file.
     pub profile: Field<String>,
+    /// `[[workers.core]]`
+    pub core: Vec<Spanned<Core>>,
     /// How long a drain waits, in milliseconds.
     pub drain_ms: Field<i64>,
+}
+
+/// `[[workers.core]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Core {
+    /// The core whose worker it is about.
+    pub id: Field<i64>,
+    /// That worker's profile: a name, or the path of its file.
+    pub profile: Field<String>,
 }
 
 /// `cores` of `[workers]`.

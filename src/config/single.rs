@@ -109,6 +109,7 @@ fn local_host(
         listen_http: vec![address],
         cores,
         profile,
+        core_profiles: BTreeMap::new(),
         artifacts_dir: default_artifacts_dir(),
         http: Http::default(),
         log: Log {

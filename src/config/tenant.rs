@@ -10,15 +10,16 @@ use toml::Spanned;
 
 use super::limits::{self, Limit};
 use super::validate::{Checker, Seen, ranges};
-use super::{Cores, HostPattern, Limits, Profile, Tenant, component, raw};
+use super::workers::{Worker, room_for};
+use super::{Cores, HostPattern, Limits, Tenant, component, raw};
 
 /// Checks every tenant, and that names and hosts are used once.
 pub(super) fn check_all(
     checker: &mut Checker<'_, '_>,
     raw: &[Spanned<raw::Tenant>],
-    cores: &[usize],
-    profile: &Profile,
+    workers: &[Worker],
 ) -> Vec<Tenant> {
+    let cores: Vec<usize> = workers.iter().map(|worker| worker.core).collect();
     if let Some(first_over) = raw.get(limits::TENANTS_MAX) {
         let wrong = format!("{} tenants are too many", raw.len());
         let right = format!("at most {}", limits::TENANTS_MAX);
@@ -28,20 +29,23 @@ pub(super) fn check_all(
     let mut names = Seen::new();
     let mut hosts = Seen::new();
     let mut tenants = Vec::with_capacity(raw.len());
-    for (index, tenant) in raw.iter().enumerate() {
+    for (index, entry) in raw.iter().enumerate() {
+        let raw = entry.get_ref();
         let mut one = One {
-            section: section(index, tenant.get_ref()),
-            place: tenant.span(),
+            section: section(index, raw),
+            place: entry.span(),
             checker,
         };
-        tenants.push(Tenant {
-            name: one.name(tenant.get_ref(), &mut names),
-            component: one.component(tenant.get_ref()),
-            hosts: one.hosts(tenant.get_ref(), &mut hosts),
-            cores: one.cores(tenant.get_ref(), cores),
-            env: one.env(tenant.get_ref()),
-            limits: one.limits(&tenant.get_ref().limits, profile),
-        });
+        let tenant = Tenant {
+            name: one.name(raw, &mut names),
+            component: one.component(raw),
+            hosts: one.hosts(raw, &mut hosts),
+            cores: one.cores(raw, &cores),
+            env: one.env(raw),
+            limits: one.limits(&raw.limits),
+        };
+        one.room(&raw.limits, &tenant, workers);
+        tenants.push(tenant);
     }
     tenants
 }
@@ -220,7 +224,7 @@ impl One<'_, '_, '_> {
         env
     }
 
-    fn limits(&mut self, raw: &raw::Limits, profile: &Profile) -> Limits {
+    fn limits(&mut self, raw: &raw::Limits) -> Limits {
         let section = self.key("limits");
         let mut number =
             |value, limit: &Limit| -> u64 { self.checker.limit(&section, value, limit) };
@@ -241,21 +245,6 @@ impl One<'_, '_, '_> {
             hostcall_bytes: number(&raw.hostcall_bytes, &limits::HOSTCALL_BYTES) as usize,
             table_elements: number(&raw.table_elements, &limits::TABLE_ELEMENTS) as usize,
         };
-        if limits.memory_mib > profile.memory_mib_max {
-            let wrong = format!(
-                "above the profile's memory_mib_max of {}",
-                profile.memory_mib_max
-            );
-            let right = "less, or a profile with more";
-            // The default can be above a small profile's maximum, too: the tenant is then named.
-            let span = raw.memory_mib.as_ref().map(Spanned::span);
-            let key = self.key("limits.memory_mib");
-            let report = &mut self.checker.report;
-            match span {
-                Some(span) => report.value(span, key, wrong, right),
-                None => report.place(Some(self.place.clone()), key, wrong, right),
-            }
-        }
         if limits.cpu_ms > limits.wall_ms {
             let (name, field) = match (&raw.cpu_ms, &raw.wall_ms) {
                 (Some(cpu), _) => ("limits.cpu_ms", Some(cpu.span())),
@@ -270,6 +259,21 @@ impl One<'_, '_, '_> {
             }
         }
         limits
+    }
+
+    /// Complains when no worker, or too few, can hold the tenant's memory.
+    fn room(&mut self, raw: &raw::Limits, tenant: &Tenant, workers: &[Worker]) {
+        let room = room_for(workers, &tenant.cores, tenant.limits.memory_mib);
+        let Err((wrong, right)) = room else {
+            return;
+        };
+        let key = self.key("limits.memory_mib");
+        let report = &mut self.checker.report;
+        match &raw.memory_mib {
+            Some(value) => report.value(value.span(), key, wrong, right),
+            // The default can be above a small profile's maximum, too: the tenant is then named.
+            None => report.place(Some(self.place.clone()), key, wrong, right),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::limits::{self, Limit};
 use super::machine::{Machine, default_artifacts_dir};
 use super::profile_file::read_text;
 use super::tenant;
+use super::workers::Known;
 use super::{AccessLog, Host, Http, Log, Profile, raw, shape};
 
 impl Host {
@@ -54,23 +55,27 @@ pub(super) struct Checker<'r, 't> {
 impl Checker<'_, '_> {
     fn host(&mut self, file: &raw::File, source: PathBuf, machine: &Machine) -> Host {
         let cores = self.cores(&file.workers, machine);
-        let profile = self.profile(&file.workers);
-        let tenants = tenant::check_all(self, &file.tenant, &cores, &profile);
+        let mut known = Known::default();
+        let profile = self.profile(&file.workers, &mut known);
+        let core_profiles = self.core_profiles(&file.workers, &cores, &mut known);
         let artifacts_dir = match &file.artifacts.dir {
             Some(dir) => self.dir.join(dir.get_ref()),
             None => default_artifacts_dir(),
         };
-        Host {
+        let mut host = Host {
             source,
             listen_http: self.listen(&file.listen),
             cores,
             profile,
+            core_profiles,
             artifacts_dir,
             http: self.http(&file.http),
             log: self.log(&file.log),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
-            tenants,
-        }
+            tenants: Vec::new(),
+        };
+        host.tenants = tenant::check_all(self, &file.tenant, &host.workers());
+        host
     }
 
     fn listen(&mut self, raw: &raw::Listen) -> Vec<SocketAddr> {
@@ -144,26 +149,6 @@ impl Checker<'_, '_> {
                 .value(spanned.span(), KEY, "too many cores", most);
         }
         cores
-    }
-
-    fn profile(&mut self, raw: &raw::Workers) -> Profile {
-        const KEY: &str = "workers.profile";
-        let name = raw.profile.as_ref().map(Spanned::get_ref);
-        let found = Profile::find(name.map_or("balanced", String::as_str), self.dir);
-        let errors = match (found, &raw.profile) {
-            (Ok(profile), _) => return profile,
-            (Err(_), Some(name)) if Profile::is_unknown_name(name.get_ref()) => {
-                let right = Profile::names_in_words();
-                self.report
-                    .value(name.span(), KEY, "no such profile", right);
-                None
-            }
-            (Err(errors), _) => Some(errors),
-        };
-        if let Some(errors) = errors {
-            self.report.extend(errors);
-        }
-        Profile::lenient()
     }
 
     fn http(&mut self, raw: &raw::Http) -> Http {
@@ -241,7 +226,7 @@ impl Checker<'_, '_> {
 impl Profile {
     /// Allows the largest memories and is otherwise nothing: tenants are checked against it after
     /// the profile was refused, so that no error follows from another.
-    fn lenient() -> Profile {
+    pub(super) fn lenient() -> Profile {
         Profile {
             slots: 2,
             running_max: 1,

@@ -91,8 +91,8 @@ pub enum ToBroker {
         artifacts_dir: std::path::PathBuf,
         /// The file that log lines are appended to; `None` is standard output.
         log_file: Option<std::path::PathBuf>,
-        /// What workers are tuned to; part of an artifact's identity.
-        profile: Box<Profile>,
+        /// What each worker is tuned to, in worker order; part of its artifacts' identity.
+        profiles: Vec<Profile>,
     },
     /// Prepare this tenant's artifact and give it to its workers.
     Tenant(Box<Placed>),
@@ -118,7 +118,8 @@ pub enum ToBroker {
 pub enum FromBroker {
     /// The broker can take tenants.
     Ready,
-    /// The tenant's artifact was given to its workers, or could not be made.
+    /// The tenant's artifact was given to its workers, or could not be made. Said for each kind of
+    /// engine that they have; an error that was said already is not said again.
     Prepared {
         /// The tenant's name.
         tenant: String,

@@ -81,6 +81,7 @@ fn compiler(flavour: Flavour, profile: &Profile) -> Config {
 }
 
 /// Names everything an artifact depends on beside the component: Wasmtime, target, settings.
+/// Profiles that differ in nothing that compiled code depends on have the same name.
 ///
 /// # Errors
 /// When the settings make no engine on this machine, in one line.
@@ -90,6 +91,9 @@ pub fn compatibility(profile: &Profile) -> Result<String, String> {
         let engine = Engine::new(&compiler(flavour, profile)).map_err(one_line)?;
         engine.precompile_compatibility_hash().hash(&mut hasher);
     }
+    // Up to this size data segments become an image in the artifact. Wasmtime leaves it out, because
+    // either artifact loads.
+    profile.memory_mib_max.hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }
 
@@ -116,6 +120,31 @@ mod tests {
     use wasmtime::component::Component;
 
     use super::*;
+
+    #[test]
+    fn names_tell_profiles_apart_whose_code_differs() {
+        let named = |change: fn(&mut Profile)| {
+            let mut profile = Profile::find("balanced", Path::new("")).unwrap();
+            change(&mut profile);
+            compatibility(&profile).unwrap()
+        };
+        let balanced = named(|_| {});
+        let different: [fn(&mut Profile); 3] = [
+            |it| it.memory_reservation_mib = 2048,
+            |it| it.memory_guard_kib = 64,
+            |it| it.memory_mib_max = 128,
+        ];
+        for (index, change) in different.into_iter().enumerate() {
+            assert_ne!(named(change), balanced, "{index}");
+        }
+        let same = |it: &mut Profile| {
+            (it.slots, it.running_max, it.warm_slots) = (64, 32, 0);
+            (it.slice_us, it.tick_us, it.decommit_batch) = (500, 250, 1);
+            (it.memory_keep_resident_kib, it.pagemap_scan) = (0, false);
+            (it.wasm_stack_kib, it.async_stack_kib) = (512, 1024);
+        };
+        assert_eq!(named(same), balanced);
+    }
 
     #[test]
     fn a_worker_cannot_compile() {

@@ -18,7 +18,7 @@
 //! | a worker dies | it starts again after a pause, with the same listeners and mailbox: what waits in them is kept |
 //! | the broker dies | it starts again, and every worker gets new channels to it |
 //! | anything dies before the first `serving` line | `serve` fails: the configuration cannot work |
-//! | SIGHUP | the configuration is read again; tenants change, the rest is reported; the log file is opened again |
+//! | SIGHUP | the configuration is read again; tenants change, unless the running workers cannot carry them; the rest is reported; the log file is opened again |
 //! | SIGTERM, SIGINT | workers drain, then the broker stops; a second one kills at once |
 //! | the supervisor dies | the kernel kills the others (`PR_SET_PDEATHSIG`) |
 

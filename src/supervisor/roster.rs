@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::{Cores, Tenant};
+use crate::config::{Cores, Tenant, Worker};
 use crate::control::Placed;
 use crate::supervisor::placement::Placement;
 
@@ -41,10 +41,10 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// No tenants yet, on workers of these cores.
-    pub(super) fn new(cores: &[usize]) -> Roster {
+    /// No tenants yet, on these workers.
+    pub(super) fn new(workers: Vec<Worker>) -> Roster {
         Roster {
-            placement: Placement::new(cores),
+            placement: Placement::new(workers),
             entries: Vec::new(),
             generation: 0,
         }
@@ -108,7 +108,10 @@ impl Roster {
     fn entry(&mut self, tenant: &Tenant, before: Option<&Entry>) -> Entry {
         let stamp = stamp(&tenant.component);
         let current = before.map_or(&[][..], |before| &before.placed.workers);
-        let workers = self.placement.place(&tenant.name, &tenant.cores, current);
+        let memory_mib = tenant.limits.memory_mib;
+        let workers = self
+            .placement
+            .place(&tenant.name, &tenant.cores, memory_mib, current);
         let generation = match before {
             Some(before)
                 if before.stamp == stamp && before.placed.tenant.component == tenant.component =>
@@ -171,6 +174,14 @@ mod tests {
         }
     }
 
+    fn two_workers() -> Vec<Worker> {
+        let worker = |core| Worker {
+            core,
+            memory_mib_max: 1,
+        };
+        [0, 1].map(worker).to_vec()
+    }
+
     /// The changes as words: `+name`, `~name@generation`, `-name`.
     fn words(changes: &[Change]) -> Vec<String> {
         changes
@@ -191,7 +202,7 @@ mod tests {
         let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
         fs::write(&one, "1").unwrap();
         fs::write(&two, "2").unwrap();
-        let mut roster = Roster::new(&[0, 1]);
+        let mut roster = Roster::new(two_workers());
         let a = tenant("a", &one, Cores::Count(1));
         let b = tenant("b", &two, Cores::Count(2));
         let c = tenant("c", &two, Cores::List(vec![1]));
@@ -223,7 +234,7 @@ mod tests {
 
     #[test]
     fn those_without_a_choice_are_placed_first() {
-        let mut roster = Roster::new(&[0, 1]);
+        let mut roster = Roster::new(two_workers());
         let file = Path::new("/nonexistent");
         roster.apply(&[
             tenant("free", file, Cores::Count(1)),

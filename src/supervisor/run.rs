@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use crate::config::{Host, limits};
 use crate::control::{FromBroker, FromWorker, ToBroker, ToWorker};
 use crate::supervisor::child::Child;
-use crate::supervisor::reload::need_restart;
+use crate::supervisor::reload::{check_running, need_restart};
 use crate::supervisor::roster::Change;
 use crate::supervisor::start::{Slot, Supervisor};
 use crate::supervisor::{Addresses, ServeError, messages};
@@ -265,7 +265,9 @@ impl Supervisor {
         if let Some(broker) = &mut self.broker.child {
             messages::say(broker, &ToBroker::ReopenLog);
         }
-        let host = match load(&self.host.source) {
+        let loaded = load(&self.host.source)
+            .and_then(|host| check_running(&self.host, &host).map(|()| host));
+        let host = match loaded {
             Ok(host) => host,
             Err(errors) => {
                 for error in errors.lines() {

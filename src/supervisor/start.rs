@@ -65,7 +65,7 @@ pub(super) fn supervisor(host: Host) -> Result<Supervisor, ServeError> {
         Signal::SIGCHLD,
     ];
     let signals = Signals::watch(&watched).map_err(system("watching signals"))?;
-    let mut roster = Roster::new(&host.cores);
+    let mut roster = Roster::new(host.workers());
     roster.apply(&host.tenants);
     let mut workers = Vec::with_capacity(host.cores.len());
     for &core in &host.cores {
@@ -121,9 +121,13 @@ fn open_listeners(
 }
 
 impl Supervisor {
-    /// `worker 0 (core 2)`.
+    /// `worker 0 (core 2)`; with its profile's name when the core has one of its own.
     pub(super) fn worker_name(&self, index: usize) -> String {
-        format!("worker {index} (core {})", self.workers[index].core)
+        let core = self.workers[index].core;
+        match self.host.core_profiles.get(&core) {
+            None => format!("worker {index} (core {core})"),
+            Some(own) => format!("worker {index} (core {core}, {})", own.name),
+        }
     }
 
     /// What `started` is told.
@@ -144,10 +148,11 @@ impl Supervisor {
             self.worker_name(index),
             child.pid()
         ));
+        let core = self.workers[index].core;
         let start = Start {
             index,
-            core: Some(self.workers[index].core),
-            profile: self.host.profile.clone(),
+            core: Some(core),
+            profile: self.host.profile_of(core).clone(),
             http: self.host.http.clone(),
             access_log: self.host.log.access,
         };
@@ -177,7 +182,11 @@ impl Supervisor {
         let start = ToBroker::Start {
             artifacts_dir: self.host.artifacts_dir.clone(),
             log_file: self.host.log.file.clone(),
-            profile: Box::new(self.host.profile.clone()),
+            profiles: self
+                .workers
+                .iter()
+                .map(|worker| self.host.profile_of(worker.core).clone())
+                .collect(),
         };
         broker.say(Message::new(&start, Vec::new())?);
         for (index, worker) in self.workers.iter_mut().enumerate() {

@@ -65,7 +65,7 @@ fn artifact(host: &Host, component: &Path) -> anyhow::Result<(Flavour, OwnedFd)>
     match Store::open(&host.artifacts_dir) {
         Ok(store) => {
             let workshop = Workshop {
-                store,
+                store: store.into(),
                 profile: host.profile.clone(),
                 compatibility: settings::compatibility(&host.profile).map_err(Error::msg)?,
             };

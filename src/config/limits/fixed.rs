@@ -39,7 +39,7 @@ fixed! {
     HOST_LABEL_BYTES_MAX: usize = 63, "bytes", "The longest label of a host name (RFC 1035).";
     ENV_VARIABLES_MAX: usize = 256, "variables", "Environment of one tenant.";
     ENV_BYTES_MAX: usize = 64 << 10, "bytes", "Names and values of one tenant's environment; it is copied into every instance that asks for it.";
-    PROFILE_EXTENDS_MAX: usize = 4, "files", "Length of a chain of profiles that extend each other; stops cycles.";
+    PROFILE_EXTENDS_MAX: usize = 4, "files", "Length of a chain of profiles that extend each other: in a longer one nobody finds a value. A circle is refused by itself.";
     CONFIG_ERRORS_MAX: usize = 100, "errors", "Errors reported for one configuration.";
 
     // Components and artifacts.
