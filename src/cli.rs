@@ -40,7 +40,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve the tenants of a configuration
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve(ConfigArgs),
+    Serve(ServeArgs),
     /// Serve one component, for the person who writes it
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
@@ -83,13 +83,24 @@ Signals:
 Example:
   skep serve --config /etc/skep/skep.toml";
 
+/// Arguments of `skep serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// What to serve.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Directory for pid files: supervisor.pid, broker.pid, worker-0.pid, …
+    #[arg(long, value_name = "DIR")]
+    pub pid_dir: Option<PathBuf>,
+}
+
 const CHECK_EXAMPLES: &str = "\
 Every problem is one line: file, line, key, what is wrong, what would be right.
 
 Example:
   skep check --config skep.toml && systemctl reload skep";
 
-/// Arguments of `skep serve` and `skep check`.
+/// The configuration, for `skep serve` and `skep check`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     /// The configuration file

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::cli::{CompileArgs, ConfigArgs, DemoArgs, RunArgs};
+use crate::cli::{CompileArgs, ConfigArgs, DemoArgs, RunArgs, ServeArgs};
 use crate::compiler::{JobLimits, compile_in_child};
 use crate::config::{Errors, Host, Profile};
 use crate::sys::channel::Channel;
@@ -94,6 +94,7 @@ pub fn demo(args: &DemoArgs) -> Result {
     let host = Host::for_demo(dir.path(), args.addr)?;
     supervisor::serve(
         host,
+        None,
         |_| Err("the demo has no configuration to read again".into()),
         |addresses| {
             for address in &addresses.http {
@@ -105,11 +106,12 @@ pub fn demo(args: &DemoArgs) -> Result {
 }
 
 /// `skep serve`
-pub fn serve(args: &ConfigArgs) -> Result {
-    let host = Host::load(&args.config)?;
+pub fn serve(args: &ServeArgs) -> Result {
+    let host = Host::load(&args.config.config)?;
     check_fits(&host)?;
     supervisor::serve(
         host,
+        args.pid_dir.as_deref(),
         |path| {
             let host = Host::load(path).map_err(|errors| errors.to_string())?;
             host.check_fits().map(|()| host)

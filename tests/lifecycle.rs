@@ -388,6 +388,27 @@ fn requests_that_a_killed_worker_had_not_begun_are_served_by_the_next() {
 }
 
 #[test]
+fn pid_files_name_the_processes_that_are_there() {
+    let mut host = builder().start();
+    assert_eq!(host.pid_file("supervisor"), Some(host.pid()));
+    assert_eq!(host.pid_file("broker"), host.broker_pid());
+    let first = host.worker_pids()[0];
+    assert_eq!(host.pid_file("worker-0"), Some(first));
+    send(first, Signal::SIGKILL);
+    wait_until("the next worker has the file", || {
+        host.pid_file("worker-0").is_some_and(|pid| pid != first)
+    });
+    assert!(
+        host.worker_pids()
+            .contains(&host.pid_file("worker-0").unwrap())
+    );
+    assert_eq!(host.stop().code(), Some(0));
+    for who in ["supervisor", "broker", "worker-0"] {
+        assert_eq!(host.pid_file(who), None, "{who}");
+    }
+}
+
+#[test]
 fn a_killed_broker_is_started_again() {
     let host = builder().start();
     let first = said_pid(&host, "broker");

@@ -27,6 +27,7 @@
 mod backoff;
 mod child;
 mod messages;
+mod pids;
 mod placement;
 mod reload;
 mod roster;
@@ -118,8 +119,9 @@ fn listen_hint(error: &io::Error) -> &'static str {
 /// thread, and children die with it.
 pub fn serve(
     host: Host,
+    pid_dir: Option<&Path>,
     load: impl FnMut(&Path) -> Result<Host, String>,
     started: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
-    start::supervisor(host)?.run(load, started)
+    start::supervisor(host, pid_dir)?.run(load, started)
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
@@ -11,6 +12,7 @@ use crate::config::Host;
 use crate::control::{Start, ToBroker, ToWorker};
 use crate::supervisor::backoff::Backoff;
 use crate::supervisor::child::{Child, Message};
+use crate::supervisor::pids::PidFiles;
 use crate::supervisor::roster::Roster;
 use crate::supervisor::{Addresses, ServeError, messages};
 use crate::sys::channel::Channel;
@@ -51,10 +53,11 @@ pub(super) struct Supervisor {
     pub(super) workers: Vec<WorkerSlot>,
     pub(super) broker: Slot,
     pub(super) http: Vec<std::net::SocketAddr>,
+    pids: PidFiles,
 }
 
 /// Opens the sockets and starts the first generation of processes.
-pub(super) fn supervisor(host: Host) -> Result<Supervisor, ServeError> {
+pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Supervisor, ServeError> {
     let system = |what| move |source| ServeError::System { what, source };
     // Children inherit the limit, and each connection takes a descriptor.
     process::raise_open_files().map_err(system("raising RLIMIT_NOFILE"))?;
@@ -65,6 +68,7 @@ pub(super) fn supervisor(host: Host) -> Result<Supervisor, ServeError> {
         Signal::SIGCHLD,
     ];
     let signals = Signals::watch(&watched).map_err(system("watching signals"))?;
+    let pids = PidFiles::new(pid_dir).map_err(system("writing pid files"))?;
     let mut roster = Roster::new(host.workers());
     roster.apply(&host.tenants);
     let mut workers = Vec::with_capacity(host.cores.len());
@@ -86,6 +90,7 @@ pub(super) fn supervisor(host: Host) -> Result<Supervisor, ServeError> {
         workers,
         broker: Slot::default(),
         http,
+        pids,
     };
     supervisor
         .start_broker()
@@ -148,6 +153,7 @@ impl Supervisor {
             self.worker_name(index),
             child.pid()
         ));
+        self.pids.write(&format!("worker-{index}"), child.pid())?;
         let core = self.workers[index].core;
         let start = Start {
             index,
@@ -179,6 +185,7 @@ impl Supervisor {
     pub(super) fn start_broker(&mut self) -> io::Result<()> {
         let mut broker = Child::start("broker", true)?;
         report::line(format_args!("broker pid {}", broker.pid()));
+        self.pids.write("broker", broker.pid())?;
         let start = ToBroker::Start {
             artifacts_dir: self.host.artifacts_dir.clone(),
             log_file: self.host.log.file.clone(),

@@ -49,6 +49,12 @@ impl TestHost {
         process::children(self.pid(), "worker")
     }
 
+    /// What the pid file of `who` says.
+    pub fn pid_file(&self, who: &str) -> Option<u32> {
+        let path = self.dir.path().join("pids").join(who).with_extension("pid");
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+
     /// The broker's process, while there is one.
     pub fn broker_pid(&self) -> Option<u32> {
         process::children(self.pid(), "broker").pop()
@@ -231,6 +237,7 @@ impl Builder {
         fs::write(&config, self.text(&artifacts)).expect("writing the configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
         command.args(["serve", "--config"]).arg(&config);
+        command.arg("--pid-dir").arg(dir.path().join("pids"));
         let mut child = spawn(command);
         TestHost {
             dir,
