@@ -240,7 +240,9 @@ fn what_else_differs_is_said_and_fails_a_gate_when_it_matters() {
         ("number of cores differs: 4 before, 8 after", true, |run| {
             run.fingerprint.cores = 8;
         }),
-        ("different texts", true, |run| run.scenario_text.push('#')),
+        ("send different requests", true, |run| {
+            run.scenario_text.push_str("seed = 2\n");
+        }),
         ("1 of 1 runs after are not valid: late.", true, |run| {
             run.validity.valid = false;
             run.validity.reasons.push("late.".into());
@@ -266,6 +268,36 @@ fn what_else_differs_is_said_and_fails_a_gate_when_it_matters() {
         assert_eq!(warnings[0].incomparable, incomparable);
         assert_eq!(!against.failures.is_empty(), incomparable);
     }
+}
+
+#[test]
+fn another_server_is_what_a_comparison_is_about() {
+    let before = Machine::new(7).run(0, 1.0);
+    let mut after = before.clone();
+    after.scenario_text += "# faster?\ntarget = \"127.0.0.1:1\"\n[server]\ncommand = [\"b\"]\n";
+    let against = against_baseline(&before, &after, 5.0);
+    assert_eq!(against.comparison.groups[0].warnings, []);
+}
+
+/// Requests time out after ten seconds: those of a phase of ten have no errors in its seconds.
+#[test]
+fn errors_that_come_after_their_phase_count_in_it() {
+    let before = Machine::new(8).run(0, 1.0);
+    let mut after = before.clone();
+    let figures = &mut after.populations[0].phases[1];
+    let late = figures.intended / 2;
+    figures.errors.insert("timeout".into(), late);
+    figures.succeeded -= late;
+    let against = against_baseline(&before, &after, 5.0);
+    let row = row(&against.comparison, Metric::Errors);
+    assert_eq!(row.verdict, Verdict::Worse, "{row:?}");
+    assert_eq!(row.after.map(f64::round), Some(50.0));
+    assert!(
+        against
+            .failures
+            .iter()
+            .any(|line| line.contains("errors %"))
+    );
 }
 
 fn write(directory: &Path, name: &str, results: &Results) -> PathBuf {

@@ -44,7 +44,8 @@ pub(super) fn between(before: &[&Results], after: &[&Results]) -> Vec<Warning> {
         }
         let list = |values: BTreeSet<String>| values.into_iter().collect::<Vec<_>>().join(" and ");
         let text = if name == SCENARIO {
-            "the scenarios of one name have different texts".to_owned()
+            "the scenarios of one name send different requests, in other phases or with other objectives"
+                .to_owned()
         } else {
             format!(
                 "{name} differs: {} before, {} after",
@@ -81,7 +82,7 @@ const TOLD_APART: [(&str, bool, Value); 10] = [
             .clone()
             .unwrap_or_else(|| "none".to_owned())
     }),
-    (SCENARIO, true, |run| run.scenario_text.clone()),
+    (SCENARIO, true, |run| load(&run.scenario_text)),
     ("kernel", false, |run| run.fingerprint.kernel.clone()),
     ("governor", false, |run| {
         run.fingerprint
@@ -108,6 +109,18 @@ const TOLD_APART: [(&str, bool, Value); 10] = [
         run.tool_version.clone()
     }),
 ];
+
+/// A scenario without its server: which one is started, with which settings, is what a comparison is
+/// about. A text that is no scenario stays as it is.
+fn load(scenario: &str) -> String {
+    let Ok(mut table) = scenario.parse::<toml::Table>() else {
+        return scenario.to_owned();
+    };
+    for key in ["server", "target", "about"] {
+        table.remove(key);
+    }
+    table.to_string()
+}
 
 fn invalid(runs: &[&Results], side: &str) -> Vec<Warning> {
     let mut warnings = Vec::new();

@@ -155,6 +155,12 @@ pub(super) fn of_run(results: &Results, place: Place, metric: Metric) -> Option<
     }
 }
 
+/// Errors and the requests that they are a share of. None when nothing was due.
+pub(super) fn error_counts(results: &Results, place: Place) -> Option<(u64, u64)> {
+    let figures = figures(place.population(results)?, place.phase)?;
+    (figures.intended > 0).then(|| (figures.errors_total(), figures.intended))
+}
+
 fn figures<'r>(population: &'r Population, phase: &str) -> Option<&'r PhaseFigures> {
     population
         .phases

@@ -5,6 +5,7 @@
 //! | `figures` | what is compared |
 //! | `pairing` | what one observation is |
 //! | `bootstrap` | how wide the interval is |
+//! | `proportions` | the same for errors, which are counts |
 //! | `row` | what a change means |
 //! | `differences` | what else differs between the runs |
 //! | `table` | how people see it |
@@ -16,6 +17,7 @@ mod bootstrap;
 mod differences;
 mod figures;
 mod pairing;
+mod proportions;
 mod row;
 mod table;
 

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::bootstrap::{Change, centre_of, paired, unpaired, within};
-use super::figures::{Metric, OF_POPULATIONS, Place, Steps, of_run};
+use super::bootstrap::{Centre, Change, centre_of, paired, unpaired, within};
+use super::figures::{Metric, OF_POPULATIONS, Place, Steps, error_counts, of_run};
 use super::pairing::Method;
+use super::proportions::difference;
 use crate::limits::{
     COMPARE_INTERVAL_PERCENT_MAX, COMPARE_RESOLUTION_PERCENT, COMPARE_SECONDS_MIN,
 };
@@ -139,6 +140,10 @@ fn of_observations(
 }
 
 /// The change between two runs with their seconds as observations, and both figures.
+///
+/// A phase's percentiles vary more than the median of its seconds', which therefore stands for them.
+/// Of rates, errors and CPU time the phase's own figures are taken, and from the seconds only how
+/// much they vary: what was due in a phase may end in a later second.
 fn of_seconds(
     before: &Results,
     after: &Results,
@@ -156,7 +161,39 @@ fn of_seconds(
             metric.scaled(other.over(which))
         }],
     )?;
-    Some((change, [one.whole(), other.whole()]))
+    if metric.centre() == Centre::Median {
+        return Some((change, [one.whole(), other.whole()]));
+    }
+    let values = [
+        of_run(before, place, metric)?,
+        of_run(after, place, metric)?,
+    ];
+    let change = moved(change, metric.scaled(values[1]) - metric.scaled(values[0]));
+    if metric == Metric::Errors {
+        let counts = [error_counts(before, place)?, error_counts(after, place)?];
+        return Some((at_least_of_counts(change, counts), values));
+    }
+    Some((change, values))
+}
+
+/// The same interval around another estimate.
+fn moved(change: Change, estimate: f64) -> Change {
+    let by = estimate - change.estimate;
+    Change {
+        estimate,
+        low: change.low + by,
+        high: change.high + by,
+    }
+}
+
+/// Errors come in bursts, so that seconds may say less than counts do; the wider interval holds.
+fn at_least_of_counts(change: Change, [before, after]: [(u64, u64); 2]) -> Change {
+    let (low, high) = difference(before, after);
+    Change {
+        low: change.low.min(100.0 * low),
+        high: change.high.max(100.0 * high),
+        ..change
+    }
 }
 
 /// All values on the metric's scale; none when a run did not measure it.

@@ -26,7 +26,7 @@ pub struct Scenario {
     pub name: String,
     /// What it is for.
     pub about: String,
-    /// The file, variables filled in.
+    /// The file, variables filled in but for the directories `here` and `dir`.
     pub text: String,
     /// What the random numbers begin with.
     pub seed: u64,
