@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod component;
+mod cpus;
 pub mod docs;
 mod errors;
 mod hosts;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use cpus::CpuSet;
 pub use errors::{Errors, Problem};
 pub use hosts::HostError;
 pub use machine::Machine;
