@@ -1,11 +1,15 @@
 //! The command line: what can be typed, and what each word of it means.
 
+mod tune;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Budget;
+
+pub use tune::{ApplyArgs, RevertArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
 
 /// Where `demo` and `run` listen unless told otherwise.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
@@ -29,6 +33,7 @@ Examples:
   skep run app.wasm                  serve the component you are writing
   skep check --config skep.toml      find everything wrong with a configuration
   skep serve --config skep.toml      serve it
+  skep tune check                    find what to change on the host
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
 
@@ -50,6 +55,9 @@ pub enum Command {
     /// Compile a component ahead of time
     #[command(after_help = COMPILE_EXAMPLES)]
     Compile(CompileArgs),
+    /// Tune the host: show it, check its settings, change them, put them back
+    #[command(after_help = tune::EXAMPLES)]
+    Tune(TuneArgs),
     /// One worker; started by the supervisor
     #[command(hide = true)]
     Worker,
@@ -200,6 +208,11 @@ mod tests {
             "skep check -c a.toml",
             "skep run a.wasm --env A=1 --env B=x=y --cpu-ms 5 --wall-ms 10 --memory-mib 1",
             "skep compile a.wasm -o a.cwasm --profile density",
+            "skep tune show --root /r --json",
+            "skep tune check -c a.toml --profile latency --with smt --without xps --settings d",
+            "skep tune plan",
+            "skep tune apply --state d",
+            "skep tune revert --root /r --state d",
             "skep worker",
             "skep broker",
             "skep compile-job",
@@ -213,6 +226,9 @@ mod tests {
             "skep run a.wasm --env =1",
             "skep run a.wasm --cpu-ms -1",
             "skep compile a.wasm",
+            "skep tune",
+            "skep tune apply --json",
+            "skep tune revert --profile latency",
         ];
         for line in good {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {

@@ -1,5 +1,7 @@
 //! What each subcommand does, in terms of the other modules.
 
+mod tune;
+
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -14,6 +16,8 @@ use crate::sys::channel::Channel;
 use crate::sys::process;
 use crate::{demo as demo_tenants, supervisor, worker as worker_process};
 
+pub use tune::tune;
+
 /// How a subcommand ends: well, or with something to say and an exit code.
 pub type Result = std::result::Result<(), Failure>;
 
@@ -24,6 +28,8 @@ pub enum Failure {
     Config(Errors),
     /// It could not be done; exit code 1.
     Failed(anyhow::Error),
+    /// The same, and everything is said; exit code 1.
+    Told,
 }
 
 impl From<Errors> for Failure {
@@ -70,6 +76,7 @@ pub fn exit_code(result: Result) -> ExitCode {
             eprintln!("{errors}");
             ExitCode::from(2)
         }
+        Err(Failure::Told) => ExitCode::FAILURE,
         Err(Failure::Failed(error)) => {
             eprintln!("skep: {}", with_causes(&error));
             ExitCode::FAILURE

@@ -1,8 +1,8 @@
 //! skep runs many mutually distrusting tenants' WebAssembly programs on one host.
 //!
 //! The map is `docs/ARCHITECTURE.md`. Dependencies point one way:
-//! `cli → supervisor, worker, broker, compiler → accept, http, guest, engine → scheduler, control,
-//! config, sys`.
+//! `cli → supervisor, worker, broker, compiler, tune → accept, http, guest, engine →
+//! scheduler, control, config, sys`.
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -22,4 +22,5 @@ pub mod scheduler;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod tune;
 pub mod worker;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run(&args),
         Command::Check(args) => commands::check(&args),
         Command::Compile(args) => commands::compile(&args),
+        Command::Tune(args) => commands::tune(&args),
         Command::Worker => commands::worker(),
         Command::Broker => return skep::broker::run(),
         Command::CompileJob => return skep::compiler::job::run(),

@@ -24,6 +24,12 @@ fn check(name: &str, expected: &str) {
 }
 
 #[test]
+fn tuning() {
+    let text = skep::tune::docs::markdown().expect("built-in settings");
+    check("TUNING.md", &text);
+}
+
+#[test]
 fn faults() {
     let text = format!(
         "# What can go wrong with a request\n\n\

@@ -62,7 +62,7 @@ impl Errors {
     }
 
     /// One problem of a command-line flag.
-    pub(super) fn flag(
+    pub(crate) fn flag(
         key: &str,
         wrong: impl Into<String>,
         got: impl fmt::Display,
@@ -78,7 +78,7 @@ impl Errors {
         }])
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.0
     }
 }
@@ -101,7 +101,7 @@ impl fmt::Display for Errors {
 impl std::error::Error for Errors {}
 
 /// Collects the problems of one file.
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     file: &'a Path,
     text: &'a str,
     problems: Vec<Problem>,
@@ -109,7 +109,7 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// An empty report about `file`, which holds `text`.
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Report<'a> {
+    pub(crate) fn new(file: &'a Path, text: &'a str) -> Report<'a> {
         Report {
             file,
             text,
@@ -118,7 +118,7 @@ impl<'a> Report<'a> {
     }
 
     /// A value is wrong; it is quoted as written.
-    pub(super) fn value(
+    pub(crate) fn value(
         &mut self,
         span: Range<usize>,
         key: impl Into<String>,
@@ -130,7 +130,7 @@ impl<'a> Report<'a> {
     }
 
     /// Something is wrong at a place, with no value to quote.
-    pub(super) fn place(
+    pub(crate) fn place(
         &mut self,
         span: Option<Range<usize>>,
         key: impl Into<String>,
@@ -159,24 +159,24 @@ impl<'a> Report<'a> {
     }
 
     /// Takes over the problems of another file.
-    pub(super) fn extend(&mut self, errors: Errors) {
+    pub(crate) fn extend(&mut self, errors: Errors) {
         self.problems.extend(errors.into_problems());
     }
 
     /// The line of a byte offset, from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
+    pub(crate) fn line(&self, offset: usize) -> usize {
         let before = self.text.as_bytes().get(..offset);
         let before = before.unwrap_or(self.text.as_bytes());
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
     /// Whether something was already said about this key.
-    pub(super) fn mentions(&self, key: &str) -> bool {
+    pub(crate) fn mentions(&self, key: &str) -> bool {
         self.problems.iter().any(|problem| problem.key == key)
     }
 
     /// `Ok` when nothing is wrong.
-    pub(super) fn finish<T>(mut self, value: T) -> Result<T, Errors> {
+    pub(crate) fn finish<T>(mut self, value: T) -> Result<T, Errors> {
         if self.problems.is_empty() {
             return Ok(value);
         }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
+
+use super::CpuSet;
 
 /// The machine's cores, by the kernel's numbers, in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ impl Machine {
         let counted = || (0..std::thread::available_parallelism().map_or(1, usize::from)).collect();
         let online = std::fs::read_to_string("/sys/devices/system/cpu/online")
             .ok()
-            .and_then(|text| parse_core_list(text.trim()))
+            .and_then(|text| parse_core_list(&text))
             .unwrap_or_else(counted);
         let allowed = allowed().unwrap_or_else(|| online.clone());
         Machine { online, allowed }
@@ -30,20 +32,16 @@ impl Machine {
 /// The calling thread's affinity mask (sched_getaffinity(2)).
 fn allowed() -> Option<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0)).ok()?;
-    let cores: Vec<usize> = (0..CpuSet::count())
+    let cores: Vec<usize> = (0..nix::sched::CpuSet::count())
         .filter(|core| set.is_set(*core).unwrap_or(false))
         .collect();
     (!cores.is_empty()).then_some(cores)
 }
 
-/// Reads the kernel's list format: `0-3,8,10-11`.
+/// The cores of a list that names at least one.
 fn parse_core_list(text: &str) -> Option<Vec<usize>> {
-    let mut cores = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        cores.extend(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?);
-    }
-    Some(cores)
+    let cores: Vec<_> = CpuSet::from_list(text)?.iter().collect();
+    (!cores.is_empty()).then_some(cores)
 }
 
 /// Where artifacts are kept by default: `$XDG_CACHE_HOME/skep`, else `$HOME/.cache/skep`, else

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod component;
+mod cpus;
 pub mod docs;
 mod errors;
 mod hosts;
@@ -29,11 +30,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use cpus::CpuSet;
+pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
 pub use hosts::HostError;
 pub use machine::Machine;
 pub use profile::Profile;
+pub(crate) use profile_file::read_text;
 pub use routes::Routes;
+pub(crate) use shape::read as read_shape;
 pub use single::Budget;
 pub use workers::{CoreProfile, Worker};
 

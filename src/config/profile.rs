@@ -241,6 +241,11 @@ impl Profile {
         FLAVOURS * pool + MAPPINGS_OTHER
     }
 
+    /// The same with this many tenants loaded: what `vm.max_map_count` has to allow.
+    pub fn mappings_needed(&self, tenants: usize) -> u64 {
+        self.mappings_max() + tenants as u64 * MAPPINGS_PER_COMPONENT
+    }
+
     /// Whether a worker with this many tenants stays below the kernel's `vm.max_map_count`.
     ///
     /// # Errors
@@ -255,7 +260,7 @@ impl Profile {
     }
 
     fn check_mappings_against(&self, tenants: usize, limit: u64) -> Result<(), String> {
-        let needed = self.mappings_max() + tenants as u64 * MAPPINGS_PER_COMPONENT;
+        let needed = self.mappings_needed(tenants);
         if needed <= limit {
             return Ok(());
         }

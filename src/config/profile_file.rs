@@ -189,7 +189,7 @@ fn open(name_or_path: &str, dir: &Path) -> Result<(PathBuf, String), Errors> {
 }
 
 /// Reads a configuration or profile file.
-pub(super) fn read_text(path: &Path) -> Result<String, Errors> {
+pub(crate) fn read_text(path: &Path) -> Result<String, Errors> {
     let mut report = Report::new(path, "");
     let text = match std::fs::metadata(path) {
         Ok(file) if file.len() > CONFIG_FILE_BYTES_MAX => {

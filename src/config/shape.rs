@@ -22,12 +22,12 @@ use super::limits::CONFIG_ERRORS_MAX;
 #[derive(Debug)]
 enum Step {
     Key(String),
-    /// An element, and its tenant's name if it has one.
+    /// An element, and its name or id if it has one.
     Element(usize, Option<String>),
 }
 
 /// Reads `text`; `None` when nothing could be read. Everything wrong is in `report`.
-pub(super) fn read<T: DeserializeOwned>(report: &mut Report<'_>, text: &str) -> Option<T> {
+pub(crate) fn read<T: DeserializeOwned>(report: &mut Report<'_>, text: &str) -> Option<T> {
     let (mut tree, errors) = DeTable::parse_recoverable(text);
     let mut said = None;
     for error in &errors {
@@ -94,7 +94,8 @@ fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
 
 fn name_of(element: &Spanned<DeValue<'_>>) -> Option<String> {
     let table = element.get_ref().as_table()?;
-    table.get("name")?.get_ref().as_str().map(str::to_owned)
+    let name = table.get("name").or_else(|| table.get("id"))?;
+    name.get_ref().as_str().map(str::to_owned)
 }
 
 /// The path as it is printed: `tenant.hello.limits.cpu_ms`, `tenant[2].name`, `listen.http`.
@@ -164,6 +165,10 @@ fn explain(report: &mut Report<'_>, span: Option<Range<usize>>, key: String, mes
         }
         Some(kind) if message.starts_with("invalid type") => {
             report.value(at, key, "wrong type", kind_in_words(kind));
+        }
+        _ if message.starts_with("missing field") => {
+            let missing = message.replace("field", "key").replace('`', "");
+            report.place(span, key, missing, "add it");
         }
         _ => match message.strip_prefix("expected ") {
             Some(right) => report.value(at, key, "wrong value", right),

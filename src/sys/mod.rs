@@ -11,6 +11,7 @@ pub mod process;
 pub mod report;
 pub mod signal;
 pub mod swap;
+pub mod tree;
 
 pub use async_channel::AsyncChannel;
 pub use channel::Channel;

@@ -42,6 +42,14 @@ fixed! {
     PROFILE_EXTENDS_MAX: usize = 4, "files", "Length of a chain of profiles that extend each other: in a longer one nobody finds a value. A circle is refused by itself.";
     CONFIG_ERRORS_MAX: usize = 100, "errors", "Errors reported for one configuration.";
 
+    // Tuning the host.
+    CPUS_MAX: usize = 8_192, "CPUs", "The most that Linux can be built for on x86-64 (NR_CPUS); a larger number in a file is a mistake.";
+    TUNE_FILE_BYTES_MAX: usize = 16 << 20, "bytes", "A file below /proc or /sys; /proc/interrupts of 512 CPUs and 2,000 interrupts has 12 MB.";
+    TUNE_VALUE_BYTES_MAX: usize = 4 << 10, "bytes", "The value of one setting: a sysfs file has at most one page.";
+    TUNE_SETTINGS_MAX: usize = 256, "settings", "Settings of one directory; the built-in ones are two dozen.";
+    TUNE_PLACES_MAX: usize = 65_536, "files", "Files that one setting stands for: every queue of every NIC of a large host.";
+    TUNE_JOURNAL_BYTES_MAX: usize = 32 << 20, "bytes", "The journal of changed values; 65,536 entries of 300 bytes and room.";
+
     // Components and artifacts.
     COMPONENT_BYTES_MAX: u64 = 256 << 20, "bytes", "A component's file; a componentize-py one is 18 MB.";
     ARTIFACT_BYTES_MAX: u64 = 1 << 30, "bytes", "A compiled artifact; about twice its component's size.";
