@@ -21,6 +21,7 @@ use std::process::{Command, Output, Stdio};
 use hosts::{HOSTS, host};
 use nix::unistd::geteuid;
 use serde_json::Value;
+use skep::config::limits::TUNE_VALUE_BYTES_MAX;
 use skep::config::{Host, Machine};
 use tempfile::TempDir;
 
@@ -807,6 +808,14 @@ fn contents_that_make_no_sense_are_left_alone() {
     for (path, _, bytes, _) in cases {
         fs::write(bench.path(path), bytes).unwrap();
     }
+    // A page at most; space is no value.
+    let long = |bytes: usize| {
+        let path = bench.path("/proc/sys/vm/max_map_count");
+        fs::write(path, format!("{:bytes$}", 70_000)).unwrap();
+        row(&bench.json("check", 1), "max_map_count")["verdict"].clone()
+    };
+    assert_eq!(long(TUNE_VALUE_BYTES_MAX), "ok");
+    assert_eq!(long(TUNE_VALUE_BYTES_MAX + 1), "impossible");
     let rows = bench.json("check", 1);
     for (_, id, _, note) in cases {
         let row = row(&rows, id);

@@ -106,6 +106,7 @@ impl Context<'_> {
             Wanted::Value(value) => Ok(Want::AnyOf(vec![value.clone()])),
             Wanted::AnyOf(words) => Ok(Want::AnyOf(words.clone())),
             Wanted::AtLeast(least) => Ok(at_least(*least, *least)),
+            Wanted::Cpus(cpus) => Ok(Want::Cpus(cpus.clone())),
             Wanted::Rule(rule) => self.compute(*rule, of),
         }
     }
