@@ -376,7 +376,27 @@ fn a_profile_of_ones_own_is_tuned_for() {
         "extends = \"density\"\nslots = 10000\nrunning_max = 9000\nwarm_slots = 0\n",
     )
     .unwrap();
-    let rows = bench.json(&format!("check --profile {}", path.display()), 1);
+    // With a configuration that names it, it is left to that.
+    fs::write(dir.path().join("ok.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    let config = dir.path().join("skep.toml");
+    let text = "[listen]\nhttp = ['127.0.0.1:0']\n[workers]\ncores = [1]\nprofile = './mine.toml'\n\
+                [[tenant]]\nname = 'a'\ncomponent = 'ok.wasm'\nhosts = ['a.test']\n";
+    fs::write(&config, text).unwrap();
+    let shown = bench.json(&format!("show --config {}", config.display()), 0);
+    assert_eq!(shown["configuration"], "[workers]\ncores = [1]\n");
+    let rows = bench.json(&format!("check --config {}", config.display()), 1);
+    let count = row(&rows, "max_map_count");
+    assert_eq!(
+        count["places"][0]["wanted"], "at least 121028",
+        "one tenant"
+    );
+    assert_eq!(row(&rows, "other_interrupts")["places"][0]["wanted"], "0");
+
+    let named = format!("--profile {}", path.display());
+    let shown = bench.json(&format!("show {named}"), 0);
+    let line = format!("\nprofile = \"{}\"\n", path.display());
+    assert!(shown["configuration"].as_str().unwrap().ends_with(&line));
+    let rows = bench.json(&format!("check {named}"), 1);
     let count = row(&rows, "max_map_count");
     assert_eq!(count["places"][0]["wanted"], "at least 161024");
 }
@@ -695,8 +715,12 @@ fn the_journal_lies_below_the_root_unless_named() {
     assert_eq!(default("revert").0, 0);
     assert!(!journal.exists());
 
-    // A link on the way there could lead anywhere.
+    // Without a journal nothing is made, neither here nor there.
     fs::remove_dir_all(bench.path("/var")).unwrap();
+    assert_eq!(default("revert").1, "nothing was applied\n");
+    assert!(!bench.path("/var").exists());
+
+    // A link on the way there could lead anywhere.
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), bench.path("/var")).unwrap();
     let (code, _, err) = default("apply");
