@@ -455,6 +455,43 @@ fn plans_of_large_machines() {
 }
 
 #[test]
+fn a_plan_does_what_apply_does() {
+    for name in HOSTS {
+        let (planned, applied) = (Bench::new(name), Bench::new(name));
+        let line = "--profile latency --with smt --with ip_local_port_range";
+        let plan = planned.quiet(&format!("plan {line}"), 0);
+        // The same commands, one directory down.
+        let root = planned.root.path().display();
+        let sysctl = format!(
+            "sysctl() {{ echo \"${{2#*=}}\" > {root}/proc/sys/$(echo \"${{2%%=*}}\" | tr . /); }}\n"
+        );
+        let script = sysctl + &plan.replace(" > /", &format!(" > {root}/"));
+        let path = planned.state.path().join("plan.sh");
+        fs::write(&path, script).unwrap();
+        let mut shell = Command::new("sh");
+        shell.arg("-eu").arg(&path);
+        assert_eq!(finish(shell), (0, String::new(), String::new()), "{name}");
+
+        applied.quiet(&format!("apply {line}"), 0);
+        let files = |bench: &Bench| {
+            let all = bench.everything().into_iter();
+            let below = |path: PathBuf| path.strip_prefix(bench.root.path()).unwrap().to_owned();
+            all.map(|(path, bytes)| (below(path), bytes))
+                .collect::<Vec<_>>()
+        };
+        assert!(files(&planned) == files(&applied), "{name}");
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_is_real() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/TUNING.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let shown = Bench::new("vm-2").quiet("show", 0);
+    assert!(docs.contains(&format!("```text\n{shown}```\n")), "{shown}");
+}
+
+#[test]
 fn apply_and_revert_byte_for_byte() {
     for name in HOSTS {
         let bench = Bench::new(name);
