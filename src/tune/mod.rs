@@ -20,6 +20,7 @@ pub mod nic;
 pub mod places;
 pub mod plan;
 pub mod rules;
+mod setting_file;
 pub mod settings;
 pub mod show;
 pub mod topology;
