@@ -56,10 +56,15 @@ impl Needs {
         let connections = host.map_or(CONNECTIONS_MAX.default, |host| {
             host.http.connections_max as u64
         });
+        // A core may have a profile of its own, and the limit is one for every process.
+        let own = host
+            .into_iter()
+            .flat_map(|host| host.core_profiles.values())
+            .map(|own| own.profile.mappings_needed(tenants));
         Needs {
             profile: name_of(profile).to_owned(),
             workers: host.map(|host| host.cores.clone()),
-            mappings: profile.mappings_needed(tenants),
+            mappings: own.fold(profile.mappings_needed(tenants), u64::max),
             open_files: connections + tenants as u64 + OPEN_FILES_OTHER,
         }
     }
