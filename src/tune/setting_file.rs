@@ -311,7 +311,7 @@ mod tests {
             (
                 "[[setting]]",
                 "[[settings]]",
-                "a.toml:1: settings.a: unknown key; known here: setting",
+                "a.toml:1: settings: unknown key; known here: setting",
             ),
         ];
         assert!(load(GOOD).is_ok());
