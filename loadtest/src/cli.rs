@@ -52,6 +52,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   skep-load run scenarios/hello.toml --target 127.0.0.1:8080 --cores 1
   skep-load run scenarios/noisy-neighbour.toml --start --set skep=target/release/skep --out results
+  skep-load run scenarios/hello.toml --start --objective 'cpu_us_per_request <= 20'
   skep-load run hello.toml --baseline results/hello.json --fail-above 5
 
 --out DIR gets SCENARIO.json and SCENARIO.html. In a scenario, ${name} is what --set name=VALUE gave.";
@@ -65,6 +66,9 @@ pub struct RunArgs {
     /// Value of a variable of the scenario; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub set: Vec<(String, String)>,
+    /// Objective of every population with a schedule, instead of the scenario's own; may be repeated
+    #[arg(long, value_name = "OBJECTIVE", value_parser = objective)]
+    pub objective: Vec<Objective>,
     /// Multiply the rates of open-loop populations
     #[arg(long, value_name = "TIMES", value_parser = factor)]
     pub load: Option<f64>,

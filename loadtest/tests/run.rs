@@ -442,6 +442,27 @@ fn capacity_finds_the_rate_that_one_place_of_4_ms_carries() {
 }
 
 #[test]
+fn objectives_of_the_command_line_replace_those_of_populations_with_a_schedule() {
+    let server = Server::start();
+    let arrival = "arrival = { process = \"constant\", rate = 50 }\nobjectives = [\"p99_ms < 0\"]";
+    let scheduled = scenario(&server.address(), arrival, 0.5);
+    let objectives = ["--objective", "mean_ms >= 0", "--objective", "errors == 0"];
+    let results = run(&scheduled, &objectives).results();
+    let texts: Vec<_> = results.objectives.iter().map(|it| &it.text).collect();
+    assert_eq!(texts, ["mean_ms >= 0", "errors == 0"]);
+    assert!(results.objectives[0].measured.unwrap() > 0.0);
+
+    let closed = scenario(&server.address(), "arrival = { process = \"closed\" }", 0.5);
+    let refused = run(&closed, &objectives);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("no population has a schedule"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_scenario_is_said_at_once_and_exits_with_2() {
     let good = "name = \"t\"\ntarget = \"127.0.0.1:1\"\n[[population]]\nname = \"p\"\narrival = { process = \"closed\" }\n[[phase]]\nname = \"m\"\nseconds = 1\n";
     for (from, to, parts) in [

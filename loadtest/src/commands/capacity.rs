@@ -118,16 +118,7 @@ impl Trials<'_> {
                 .insert(args.vary.name.clone(), value.to_string());
         }
         let mut scenario = scenario::load(&args.scenario, self.work, &settings)?;
-        if !args.objective.is_empty() {
-            for population in &mut scenario.populations {
-                let open = population.arrival.is_open();
-                population.objectives = if open {
-                    args.objective.clone()
-                } else {
-                    Vec::new()
-                };
-            }
-        }
+        scenario.demand(&args.objective);
         // Another seed each time: a trial is not a repetition.
         scenario.seed += self.count;
         Ok(scenario)

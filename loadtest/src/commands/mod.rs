@@ -31,10 +31,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         stretch: args.stretch,
         ..settings(&args.set, &args.how)
     };
-    let scenario = match scenario::load(&args.scenario, work.path(), &settings) {
+    let mut scenario = match scenario::load(&args.scenario, work.path(), &settings) {
         Ok(scenario) => scenario,
         Err(wrong) => return Ok(complain(&wrong)),
     };
+    scenario.demand(&args.objective);
+    if !args.objective.is_empty() && !scenario.demands() {
+        return Ok(complain(
+            &"no population has a schedule, so --objective is of none",
+        ));
+    }
     let baseline = args.baseline.as_deref().map(Results::read).transpose()?;
     let results = execute(&scenario, &args.how, args.start, work.path())?;
     let mut good = finish(&results, &args.how)?;

@@ -54,6 +54,26 @@ impl Scenario {
             .sum()
     }
 
+    /// Makes these the objectives of every population with a schedule, and leaves the others none;
+    /// an empty list changes nothing.
+    pub fn demand(&mut self, objectives: &[Objective]) {
+        if objectives.is_empty() {
+            return;
+        }
+        for population in &mut self.populations {
+            population.objectives = match population.arrival.is_open() {
+                true => objectives.to_vec(),
+                false => Vec::new(),
+            };
+        }
+    }
+
+    /// Whether any population has an objective.
+    pub fn demands(&self) -> bool {
+        let mut populations = self.populations.iter();
+        populations.any(|population| !population.objectives.is_empty())
+    }
+
     /// Where each phase begins, in seconds of the run.
     pub fn starts(&self) -> Vec<f64> {
         let mut at = 0.0;
