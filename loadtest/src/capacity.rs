@@ -85,16 +85,24 @@ pub struct Found {
 }
 
 impl Search {
-    /// Searches; `try_it` does one trial.
-    ///
-    /// # Errors
-    /// What `try_it` fails with.
-    pub fn run<E>(&self, mut try_it: impl FnMut(f64) -> Result<Trial, E>) -> Result<Found, E> {
+    /// Searches; `try_it` does one trial. What `try_it` fails with ends the search; what was found until
+    /// then is there all the same.
+    pub fn run<E>(
+        &self,
+        mut try_it: impl FnMut(f64) -> Result<Trial, E>,
+    ) -> (Found, Result<(), E>) {
+        let mut ended = Ok(());
         let mut points = Vec::new();
         let (mut best, mut missed): (Option<f64>, Option<f64>) = (None, None);
         let mut value = self.whole(self.start.clamp(self.low, self.high));
         loop {
-            let point = self.point(value, &mut try_it)?;
+            let point = match self.point(value, &mut try_it) {
+                Ok(point) => point,
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            };
             if point.met() {
                 best = Some(value);
             } else {
@@ -116,11 +124,12 @@ impl Search {
             value = next;
         }
         points.sort_by(|a, b| a.value.total_cmp(&b.value));
-        Ok(Found {
+        let found = Found {
             best,
             missed,
             points,
-        })
+        };
+        (found, ended)
     }
 
     fn whole(&self, value: f64) -> f64 {
@@ -175,9 +184,7 @@ mod tests {
     }
 
     fn search(limit: f64, search: Search) -> (Option<f64>, Option<f64>, usize) {
-        let found = search
-            .run(|value| Ok::<_, ()>(trial(value <= limit)))
-            .unwrap();
+        let found = search.run(|value| Ok::<_, ()>(trial(value <= limit))).0;
         assert!(
             found.points.is_sorted_by(|a, b| a.value < b.value),
             "each value once, in order"
@@ -260,7 +267,7 @@ mod tests {
                     ..trial(true)
                 })
             })
-            .unwrap();
+            .0;
         assert!(found.best.unwrap() < 4.0 && found.missed.unwrap() <= 4.2);
     }
 }

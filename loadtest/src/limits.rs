@@ -9,6 +9,12 @@ pub const TENANTS_MAX: usize = 1_000_000;
 /// Tenants whose latency is kept one by one, in each phase; of larger populations each row is a group.
 pub const TENANT_HISTOGRAMS_MAX: usize = 20_000;
 
+/// Tenants times phases whose share of answers is kept, for fairness; 8 bytes each.
+pub const FAIRNESS_CELLS_MAX: usize = 4_000_000;
+
+/// Shapes of request of one population.
+pub const REQUESTS_MAX: usize = 65_535;
+
 /// Tenants listed in the results, busiest first.
 pub const TENANT_ROWS_MAX: usize = 200;
 

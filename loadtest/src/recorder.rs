@@ -233,6 +233,9 @@ pub struct PopulationCounts {
     pub phases: Vec<PhaseCounts>,
     /// By host.
     pub tenants: Vec<TenantCounts>,
+    /// Requests due and successes by phase, then host; empty for warm-ups, and for everything when that
+    /// is too much to keep.
+    pub shares: Vec<Vec<(u32, u32)>>,
     /// By row, then column.
     pub heat: Vec<Vec<Cell>>,
     second: SecondCounts,
@@ -245,8 +248,8 @@ pub struct Recorder {
     pub populations: Vec<PopulationCounts>,
     /// From when a request was due until the generator came to it.
     pub lateness: Latency,
-    /// CPU time over wall time.
-    pub busy: f64,
+    /// Nanoseconds without anything to do, by phase.
+    pub waited_ns: Vec<u64>,
     warm_up: Vec<bool>,
     column_ns: u64,
 }
@@ -262,6 +265,7 @@ impl Recorder {
                 .map(|population| PopulationCounts {
                     phases: vec![PhaseCounts::default(); scenario.phases.len()],
                     tenants: vec![TenantCounts::default(); population.hosts.len()],
+                    shares: shares(scenario, population.hosts.len()),
                     heat: vec![
                         vec![Cell::default(); columns];
                         population.hosts.len().min(limits::HEAT_ROWS_MAX)
@@ -270,7 +274,7 @@ impl Recorder {
                 })
                 .collect(),
             lateness: Latency::new(),
-            busy: 0.0,
+            waited_ns: vec![0; scenario.phases.len()],
             warm_up: scenario
                 .phases
                 .iter()
@@ -287,6 +291,9 @@ impl Recorder {
         counts.second.intended += 1;
         if !self.warm_up[phase] {
             counts.tenants[tenant as usize].intended += 1;
+            if let Some(share) = counts.shares[phase].get_mut(tenant as usize) {
+                share.0 += 1;
+            }
         }
     }
 
@@ -315,6 +322,11 @@ impl Recorder {
                 counts.second.latency.record(latency);
                 if !warm_up {
                     tenant.succeeded += 1;
+                    if let Some(share) =
+                        counts.shares[outcome.phase].get_mut(outcome.tenant as usize)
+                    {
+                        share.1 += 1;
+                    }
                     tenant.max_ns = tenant.max_ns.max(latency);
                     if tenants <= limits::TENANT_HISTOGRAMS_MAX {
                         tenant
@@ -388,6 +400,15 @@ impl Recorder {
                 add_coarse(&mut mine.latency, theirs.latency.as_ref());
             }
             for (mine, theirs) in mine
+                .shares
+                .iter_mut()
+                .flatten()
+                .zip(theirs.shares.iter().flatten())
+            {
+                mine.0 += theirs.0;
+                mine.1 += theirs.1;
+            }
+            for (mine, theirs) in mine
                 .heat
                 .iter_mut()
                 .flatten()
@@ -398,6 +419,18 @@ impl Recorder {
             }
         }
     }
+}
+
+fn shares(scenario: &Scenario, tenants: usize) -> Vec<Vec<(u32, u32)>> {
+    let fits = tenants * scenario.phases.len() <= limits::FAIRNESS_CELLS_MAX;
+    scenario
+        .phases
+        .iter()
+        .map(|phase| match fits && phase.kind != PhaseKind::WarmUp {
+            true => vec![(0, 0); tenants],
+            false => Vec::new(),
+        })
+        .collect()
 }
 
 fn add_coarse(mine: &mut Option<Coarse>, theirs: Option<&Coarse>) {

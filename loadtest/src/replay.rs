@@ -16,6 +16,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::scenario::validate;
 use crate::scenario::{Body, Expect, ReplayEntry, Request};
 
 /// A log that was read.
@@ -36,6 +37,16 @@ struct Line {
     method: Option<String>,
     #[serde(alias = "target")]
     path: Option<String>,
+}
+
+impl Line {
+    /// Whether it is a request that this harness would write: what was malformed then is not sent again.
+    fn can_be_sent(&self) -> bool {
+        let or = |text: &Option<String>, right: fn(&str) -> bool| text.as_deref().is_none_or(right);
+        or(&self.host, validate::is_token)
+            && or(&self.method, validate::is_token)
+            && or(&self.path, validate::is_path)
+    }
 }
 
 /// Reads a log.
@@ -84,7 +95,8 @@ pub fn read(path: &Path) -> Result<Log, String> {
 fn json(line: &str) -> Result<Option<Line>, String> {
     let value: serde_json::Value =
         serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
-    if value.get("path").or(value.get("target")).is_none() {
+    let path = value.get("path").or(value.get("target"));
+    if path.and_then(serde_json::Value::as_str).is_none() {
         return Ok(None);
     }
     serde_json::from_value(value)
@@ -168,7 +180,7 @@ fn collect(lines: &[Line]) -> Result<Log, String> {
     let mut hosts: HashMap<&str, u32> = HashMap::new();
     let mut requests: HashMap<(&str, &str), u16> = HashMap::new();
     let first = lines.first().map_or(0.0, |line| line.time);
-    for line in lines {
+    for line in lines.iter().filter(|line| line.can_be_sent()) {
         let host = line.host.as_deref().unwrap_or("localhost");
         let host = *hosts.entry(host).or_insert_with(|| {
             log.hosts.push(host.into());

@@ -65,6 +65,9 @@ pub struct Results {
     pub forced: bool,
     /// Whether the figures may be believed.
     pub validity: Validity,
+    /// Why the run ended before its last phase did, when it did.
+    #[serde(default)]
+    pub cut: Option<String>,
     /// The generators, one per core.
     pub generators: Vec<Generator>,
     /// The phases, in order.
@@ -93,8 +96,11 @@ pub struct Validity {
 pub struct Generator {
     /// The core that it was pinned to; none when it was not.
     pub core: Option<usize>,
-    /// CPU time over wall time, 0 to 1; 1 is a generator that never waited.
+    /// Share of the time that it had something to do, 0 to 1; 1 is a generator that never waited.
     pub busy: f64,
+    /// The same in each phase.
+    #[serde(default)]
+    pub busy_by_phase: Vec<f64>,
     /// From when a request was due until the generator came to it.
     pub lateness: Latency,
 }
@@ -145,8 +151,7 @@ pub struct Population {
     pub tenants: Vec<Tenant>,
     /// Tenants × seconds.
     pub heat: Heat,
-    /// Jain's index of the share of intended requests that each tenant got answered, 0 to 1; 1 is
-    /// perfectly even (Jain, Chiu & Hawe 1984).
+    /// [`PhaseFigures::fairness`] over all `measure` phases together.
     pub fairness: Option<f64>,
 }
 
@@ -176,6 +181,10 @@ pub struct PhaseFigures {
     pub bytes_out: u64,
     /// Connections opened.
     pub connects: u64,
+    /// Jain's index of the share of intended requests that each tenant got answered, 0 to 1; 1 is
+    /// perfectly even (Jain, Chiu & Hawe 1984).
+    #[serde(default)]
+    pub fairness: Option<f64>,
     /// Length of the phase, in seconds.
     pub seconds: f64,
 }
@@ -281,7 +290,8 @@ pub struct Isolation {
     pub disturbed_p50_ms: f64,
     /// 99th.
     pub disturbed_p99_ms: f64,
-    /// `disturbed_p99_ms / baseline_p99_ms`: the isolation ratio; 1 is perfect isolation.
+    /// The isolation ratio: p99 while disturbed over p99 before; 1 is perfect isolation. Of successes, or
+    /// of all requests, whichever is worse: a tenant whose requests time out is not isolated.
     pub ratio: f64,
     /// Errors in the disturbed phase over requests due in it.
     pub disturbed_error_share: f64,

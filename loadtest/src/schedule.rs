@@ -150,6 +150,10 @@ impl Piece {
 
     /// When `expected` requests of it are due, in seconds of the run.
     fn time_of(&self, expected: f64) -> f64 {
+        if expected <= 0.0 {
+            // Of a rate that starts at 0 the root below would be 0 / 0.
+            return self.start_s;
+        }
         let slope = (self.to - self.from) / (self.end_s - self.start_s);
         // Of the two forms of the quadratic's root, this one divides by no difference.
         let root = (self.from * self.from + 2.0 * slope * expected)
@@ -285,6 +289,25 @@ mod tests {
             1,
         );
         assert!((1499..=1501).contains(&between(&down, 1.0, 3.0)));
+    }
+
+    #[test]
+    fn a_request_due_at_the_very_start_of_a_ramp_is_due_then() {
+        let mut random = StdRng::seed_from_u64(1);
+        let ramp = Shape::Ramp {
+            from: 0.0,
+            to: 101.0,
+        };
+        let phases = [(0.0, 1.0, ramp.clone()), (1.0, 1.0, ramp)];
+        let mut arrivals = Arrivals::new(&phases, Spacing::Even, 0, 1);
+        let times: Vec<u64> = std::iter::from_fn(|| arrivals.next(&mut random)).collect();
+        assert_eq!(times.len(), 101);
+        assert!(times.is_sorted(), "{times:?}");
+        assert!(
+            times[50] <= 1_000_000_000 && times[51] < 1_300_000_000,
+            "{:?}",
+            &times[49..53]
+        );
     }
 
     #[test]

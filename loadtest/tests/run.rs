@@ -313,6 +313,59 @@ fn a_slow_client_writes_and_reads_a_few_bytes_at_a_time() {
 }
 
 #[test]
+fn a_slow_reader_is_slow_from_its_first_byte_on_every_request() {
+    let server = Server::start();
+    let population = "arrival = { process = \"constant\", rate = 4 }\nconnections = 1\n[[population.request]]\npace = { read_bytes = 10, read_every_ms = 20 }";
+    let run = run(
+        &scenario(&server.address(), population, 1.0),
+        &["--unchecked"],
+    );
+    let results = run.results();
+    let (_, figures) = only(&results);
+    assert_eq!(
+        (figures.succeeded, figures.connects),
+        (4, 1),
+        "{}",
+        run.stdout
+    );
+    // 51 bytes of response are six reads.
+    let least = figures.service.inner().min() as f64 / 1e6;
+    assert!(least >= 95.0, "{least}");
+}
+
+#[test]
+fn an_action_at_the_very_end_is_awaited() {
+    let server = Server::start();
+    let text = scenario(
+        &server.address(),
+        "arrival = { process = \"constant\", rate = 20 }",
+        0.5,
+    ) + "[[phase.action]]\nat_s = 0.499\nrun = [\"sh\", \"-c\", \"sleep 0.3; exit 7\"]\n";
+    let results = run(&text, &[]).results();
+    assert!(
+        results.phases[0].actions[0].contains("FAILED") && !results.validity.valid,
+        "{:?}",
+        results.phases[0].actions
+    );
+}
+
+#[test]
+fn a_closed_standard_output_loses_no_results() {
+    let server = Server::start();
+    let text = scenario(&server.address(), "arrival = { process = \"closed\" }", 0.2);
+    let (command, directory) = prepared(&text, &[]);
+    let line = format!("{command:?} | true").replacen("env -u RUST_BACKTRACE ", "", 1);
+    assert!(
+        Command::new("sh")
+            .args(["-c", &line])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(find(directory.path(), "json").is_some(), "{line}");
+}
+
+#[test]
 fn actions_happen_and_are_recorded() {
     let server = Server::start();
     let directory = TempDir::new().unwrap();
@@ -543,7 +596,7 @@ fn what_is_wrong_with_a_scenario_is_said_at_once_and_exits_with_2() {
         (
             "seconds = 1\n",
             "seconds = 1\n[[phase.action]]\nat_s = 2\nrun = [\"x\"]\n",
-            &["at_s: 2; has to be 0 to 1 s, within the phase"],
+            &["at_s: 2; has to be 0 to less than 1 s, the phase's length"],
         ),
         (
             "[[phase]]\n",

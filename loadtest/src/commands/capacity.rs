@@ -69,7 +69,7 @@ pub fn run(args: &CapacityArgs) -> anyhow::Result<ExitCode> {
         within: args.within / 100.0,
         whole: !is_load,
     };
-    let found = search.run(|value| trials.one(value))?;
+    let (found, ended) = search.run(|value| trials.one(value));
     drop(trials);
     let best = found
         .points
@@ -88,6 +88,8 @@ pub fn run(args: &CapacityArgs) -> anyhow::Result<ExitCode> {
     } else {
         print(&first, args, &objectives, &found, rate);
     }
+    // What was found until then is printed.
+    ended?;
     Ok(code(found.best.is_some()))
 }
 
@@ -118,7 +120,9 @@ impl Trials<'_> {
                 .insert(args.vary.name.clone(), value.to_string());
         }
         let mut scenario = scenario::load(&args.scenario, self.work, &settings)?;
-        scenario.demand(&args.objective);
+        scenario
+            .demand(&args.objective)
+            .map_err(scenario::Wrong::one)?;
         // Another seed each time: a trial is not a repetition.
         scenario.seed += self.count;
         Ok(scenario)
@@ -139,12 +143,19 @@ impl Trials<'_> {
         let (_, prepared) = match self.prepared.take() {
             Some(prepared) => self.prepared.insert(prepared),
             None => {
-                let prepared = run::prepare(&scenario, &self.options, self.work)
+                let prepared = run::prepare(&scenario, &self.options, self.work, &self.interrupted)
                     .with_context(|| format!("at {} = {value}", self.args.vary.name))?;
                 self.prepared.insert((value, prepared))
             }
         };
         let results = run::measure(&scenario, &self.options, prepared, &self.interrupted)?;
+        if let Some(why) = &results.cut {
+            if self.interrupted.load(Ordering::Relaxed) || !self.args.start {
+                bail!("{why}");
+            }
+            // A server that died is started anew for the next trial.
+            self.prepared = None;
+        }
         let trial = summarize(&results);
         if !self.args.how.quiet {
             let verdict = match (trial.valid, trial.met) {

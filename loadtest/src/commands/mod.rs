@@ -1,5 +1,6 @@
 //! What `run` and `url` do around a run: reading, printing, writing, and the exit code.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,11 +36,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Ok(scenario) => scenario,
         Err(wrong) => return Ok(complain(&wrong)),
     };
-    scenario.demand(&args.objective);
-    if !args.objective.is_empty() && !scenario.demands() {
-        return Ok(complain(
-            &"no population has a schedule, so --objective is of none",
-        ));
+    if let Err(why) = scenario.demand(&args.objective) {
+        return Ok(complain(&why));
     }
     let baseline = args.baseline.as_deref().map(Results::read).transpose()?;
     let results = execute(&scenario, &args.how, args.start, work.path())?;
@@ -101,7 +99,7 @@ fn execute(
 ) -> anyhow::Result<Results> {
     let interrupted = interruptible()?;
     let options = options(how, start);
-    let prepared = run::prepare(scenario, &options, work)?;
+    let prepared = run::prepare(scenario, &options, work, &interrupted)?;
     run::measure(scenario, &options, &prepared, &interrupted)
 }
 
@@ -127,30 +125,49 @@ fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(interrupted)
 }
 
-/// Prints and writes results; whether the run is valid and every objective met.
-fn finish(results: &Results, how: &HowArgs) -> anyhow::Result<bool> {
-    print!("{}", outcome::text(results));
-    if let Some(directory) = &how.out {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
-        let name: String = results
-            .scenario
-            .chars()
-            .map(|letter| {
-                if letter.is_alphanumeric() || "-_.".contains(letter) {
-                    letter
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        let json = directory.join(format!("{name}.json"));
-        std::fs::write(&json, serde_json::to_vec(results)?)
-            .with_context(|| format!("cannot write {}", json.display()))?;
-        let html = directory.join(format!("{name}.html"));
-        std::fs::write(&html, report::page(results))
-            .with_context(|| format!("cannot write {}", html.display()))?;
-        println!("\nresults        {} and {}", json.display(), html.display());
+/// Writes JSON and report into `directory`.
+fn write(results: &Results, directory: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let allowed = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    let name: String = results
+        .scenario
+        .chars()
+        .map(|letter| if allowed(letter) { letter } else { '-' })
+        .collect();
+    let (json, html) = (
+        directory.join(format!("{name}.json")),
+        directory.join(format!("{name}.html")),
+    );
+    for (path, bytes) in [
+        (&json, serde_json::to_vec(results)?),
+        (&html, report::page(results).into_bytes()),
+    ] {
+        std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    Ok((json, html))
+}
+
+/// Prints to standard output, which may be closed.
+fn say(text: &str) -> std::io::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes and prints results; whether the run is valid and every objective met.
+fn finish(results: &Results, how: &HowArgs) -> anyhow::Result<bool> {
+    let mut text = outcome::text(results);
+    if let Some(directory) = &how.out {
+        // Before anything is printed: whoever reads the output may be gone.
+        let (json, html) = write(results, directory)?;
+        text += &format!(
+            "\nresults        {} and {}\n",
+            json.display(),
+            html.display()
+        );
+    }
+    say(&text)?;
     Ok(results.validity.valid && results.objectives.iter().all(|objective| objective.met))
 }

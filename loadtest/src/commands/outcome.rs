@@ -67,13 +67,14 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     for row in &results.isolation {
         writeln!(
             out,
-            "isolation      {}: p99 {:.3} ms in {}, {:.3} ms in {}: ratio {:.2}",
+            "isolation      {}: p99 {:.3} ms in {}, {:.3} ms in {}: ratio {:.2}, {:.2} % errors",
             row.population,
             row.baseline_p99_ms,
             row.baseline,
             row.disturbed_p99_ms,
             row.disturbed,
-            row.ratio
+            row.ratio,
+            row.disturbed_error_share * 100.0
         )?;
     }
     for objective in &results.objectives {

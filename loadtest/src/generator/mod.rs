@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use nix::time::ClockId;
+
 use crate::limits;
 use crate::recorder::{Failure, Outcome, Recorder, SecondReport};
 use crate::scenario::{Arrival, Scenario};
@@ -111,21 +113,36 @@ enum Timer {
 
 /// Runs generator `index` to the end of the run and returns what it counted.
 ///
-/// # Errors
-/// When the kernel gives no ring, or stops serving it.
+/// It is an error when the kernel gives no ring, or stops serving it; what was counted until then is
+/// there all the same.
 pub fn run(
     job: &Job,
     index: usize,
     core: Option<usize>,
     reports: &Sender<SecondReport>,
-) -> std::io::Result<Recorder> {
+) -> (Recorder, std::io::Result<()>) {
+    let mut generator = match prepared(job, index, core) {
+        Ok(generator) => generator,
+        Err(error) => return (Recorder::new(&job.scenario), Err(error)),
+    };
+    let done = generator.run(reports);
+    (generator.recorder, done)
+}
+
+fn prepared(job: &Job, index: usize, core: Option<usize>) -> std::io::Result<Generator<'_>> {
     if let Some(core) = core {
         pin(core)?;
     }
     nix::sys::prctl::set_timerslack(1)?;
-    let mut generator = Generator::new(job, index)?;
-    generator.run(reports)?;
-    Ok(generator.recorder)
+    Generator::new(job, index)
+}
+
+/// CPU time of this thread, in nanoseconds.
+fn thread_cpu_ns() -> u64 {
+    // The clock exists on every Linux.
+    ClockId::CLOCK_THREAD_CPUTIME_ID
+        .now()
+        .map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }
 
 fn pin(core: usize) -> std::io::Result<()> {
@@ -186,8 +203,7 @@ impl<'a> Generator<'a> {
         let end = self.phase_ends.last().copied().unwrap_or(0);
         let grace = end + limits::DRAIN_S * 1_000_000_000;
         let mut completions = Vec::with_capacity(1024);
-        let (mut second, mut deadlines_at, mut waited) = (0, DEADLINES_EVERY_NS, 0);
-        let began = Instant::now();
+        let (mut second, mut deadlines_at) = (0, DEADLINES_EVERY_NS);
         while Instant::now() < self.job.start {
             std::thread::sleep(self.job.start.saturating_duration_since(Instant::now()));
         }
@@ -209,18 +225,26 @@ impl<'a> Generator<'a> {
                 deadlines_at = self.now + DEADLINES_EVERY_NS;
             }
             let until = next.min(deadlines_at).min((second + 1) * 1_000_000_000);
-            let wait = until.saturating_sub(self.now);
+            // Dispatching took time, too.
+            let before = self.job.now();
+            let wait = until.saturating_sub(before);
             let wait = if wait > SPIN_NS {
                 wait - SPIN_NS / 2
             } else {
                 0
             };
+            let cpu_before = thread_cpu_ns();
             self.ring
                 .turn(Duration::from_nanos(wait), &mut completions)?;
-            let before = std::mem::replace(&mut self.now, self.job.now());
-            if wait > 0 || completions.is_empty() {
-                waited += self.now - before;
-            }
+            self.now = self.job.now();
+            let spent = self.now - before;
+            self.recorder.waited_ns[self.phase] += if wait == 0 && completions.is_empty() {
+                // It spun until the next request is due.
+                spent
+            } else {
+                // What the kernel did for it meanwhile is work.
+                spent.saturating_sub(thread_cpu_ns() - cpu_before)
+            };
             for completion in completions.drain(..) {
                 self.complete(completion)?;
             }
@@ -240,8 +264,6 @@ impl<'a> Generator<'a> {
             .recorder
             .take_second(second, |index| populations[index].under_way);
         let _ = reports.send(report);
-        let wall = began.elapsed().as_nanos() as f64;
-        self.recorder.busy = (1.0 - waited as f64 / wall.max(1.0)).clamp(0.0, 1.0);
         Ok(())
     }
 
@@ -291,7 +313,8 @@ impl<'a> Generator<'a> {
 
     /// Sends what is due, up to a burst; when the next request or timer is due.
     fn dispatch_due(&mut self) -> std::io::Result<u64> {
-        let mut burst = 0;
+        // Each population has its share of a burst: one that is behind delays no other.
+        let most = (BURST / self.populations.len()).max(1);
         while let Some(Reverse((at, timer))) = self.timers.peek().copied() {
             if at > self.now {
                 break;
@@ -301,8 +324,9 @@ impl<'a> Generator<'a> {
         }
         let mut next = self.timers.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
         for index in 0..self.populations.len() {
+            let mut burst = 0;
             while let Some(due) = self.populations[index].next_due() {
-                if due > self.now || burst >= BURST {
+                if due > self.now || burst >= most {
                     next = next.min(due);
                     break;
                 }
@@ -352,7 +376,15 @@ impl<'a> Generator<'a> {
     fn queue(&mut self, index: usize, want: Want) -> std::io::Result<()> {
         let population = &mut self.populations[index];
         if population.open < population.connections_most {
-            return self.open(index, want);
+            // Whoever has waited longer goes first.
+            let first = match population.backlog.pop_front() {
+                Some(first) => {
+                    population.backlog.push_back(want);
+                    first
+                }
+                None => want,
+            };
+            return self.open(index, first);
         }
         if population.backlog.len() >= limits::BACKLOG_MAX {
             return self.fail(index, want, Failure::Backlog);
@@ -370,15 +402,8 @@ impl<'a> Generator<'a> {
             .map(|bytes| bytes.max(2048));
         let slot = match self.ring.open(scenario.target, window) {
             Ok(slot) => slot,
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS)
-                ) =>
-            {
-                return self.fail(index, want, Failure::Connect);
-            }
-            Err(error) => return Err(error),
+            // Too many open files, or no memory for a socket: no connection.
+            Err(_) => return self.fail(index, want, Failure::Connect),
         };
         while self.connections.len() <= slot.index() {
             self.connections.push(Connection::new());
@@ -410,9 +435,9 @@ impl<'a> Generator<'a> {
         let filler = template.write(
             buffer,
             &population.hosts[want.tenant as usize],
-            want.tenant,
+            population.first_number + want.tenant,
             last,
-            &mut self.populations[index].random,
+            &mut self.populations[index].details,
         );
         connection.head_left = buffer.len();
         connection.filler_left = filler;
@@ -436,18 +461,26 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// Waits for more bytes: an idle connection, too, learns that way that it was closed.
+    fn read_on(&mut self, slot: Slot) -> std::io::Result<()> {
+        self.ring
+            .receive(slot, self.connections[slot.index()].read_most)
+    }
+
     fn complete(&mut self, completion: Completion) -> std::io::Result<()> {
         let slot = completion.slot;
+        if !self.ring.is_open(slot) {
+            // An earlier completion of this turn ended the connection.
+            return Ok(());
+        }
         match completion.kind {
             Kind::Connect if completion.result < 0 => self.end(slot, Some(Failure::Connect)),
             Kind::Connect => {
-                let connection = &mut self.connections[slot.index()];
-                let want = connection.wanted.take();
-                self.ring.receive(slot, connection.read_most)?;
-                match want {
-                    Some(want) => self.begin(slot, want),
-                    None => Ok(()),
+                let want = self.connections[slot.index()].wanted.take();
+                if let Some(want) = want {
+                    self.begin(slot, want)?;
                 }
+                self.read_on(slot)
             }
             Kind::Send => self.sent(slot, completion.result),
             Kind::Receive => self.received(slot, completion.result),
@@ -535,7 +568,6 @@ impl<'a> Generator<'a> {
         if !reusable {
             return self.end(slot, None);
         }
-        self.ring.receive(slot, connection.read_most)?;
         let Some(want) = connection.want.take() else {
             return Ok(());
         };
@@ -550,7 +582,9 @@ impl<'a> Generator<'a> {
             self.begin(slot, next)?;
         } else {
             population.idle.push_back((slot, generation));
+            self.connections[slot.index()].read_most = population.read_least;
         }
+        self.read_on(slot)?;
         self.record(index, want, sent, status, failure)
     }
 
@@ -644,20 +678,9 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// Ends requests whose time is over.
+    /// Ends requests whose time is over; those that wait first, so that none of them gets the place of
+    /// a connection that is ended.
     fn expire(&mut self) -> std::io::Result<()> {
-        for number in 0..self.connections.len() {
-            let connection = &self.connections[number];
-            let Some(want) = connection.want.as_ref().or(connection.wanted.as_ref()) else {
-                continue;
-            };
-            let timeout = self.populations[connection.population].timeout_ns;
-            if let Some(slot) = connection.slot()
-                && self.now >= want.due + timeout
-            {
-                self.end(slot, Some(Failure::Timeout))?;
-            }
-        }
         let mut expired = Vec::new();
         for (index, population) in self.populations.iter_mut().enumerate() {
             while population
@@ -670,6 +693,18 @@ impl<'a> Generator<'a> {
         }
         for (index, want) in expired {
             self.fail(index, want, Failure::Timeout)?;
+        }
+        for number in 0..self.connections.len() {
+            let connection = &self.connections[number];
+            let Some(want) = connection.want.as_ref().or(connection.wanted.as_ref()) else {
+                continue;
+            };
+            let timeout = self.populations[connection.population].timeout_ns;
+            if let Some(slot) = connection.slot()
+                && self.now >= want.due + timeout
+            {
+                self.end(slot, Some(Failure::Timeout))?;
+            }
         }
         Ok(())
     }

@@ -49,7 +49,13 @@ pub(super) struct Population {
     hosts: Picker,
     shapes: Picker,
     requests_per_connection: (u32, u32),
-    pub(super) random: SmallRng,
+    /// Draws when, for whom and what: a function of the seed alone.
+    random: SmallRng,
+    /// Draws what depends on when the server answers: lengths, random numbers in paths, lives of
+    /// connections.
+    pub(super) details: SmallRng,
+    /// Fewest bytes that any of its slow readers reads at once.
+    pub(super) read_least: usize,
     /// Idle connections, the one that has rested longest first. Those that were closed meanwhile have
     /// another generation.
     pub(super) idle: VecDeque<(Slot, u32)>,
@@ -122,6 +128,15 @@ impl Population {
             shapes: Picker::weighted(weights).unwrap_or(Picker::Only),
             requests_per_connection: population.requests_per_connection,
             random: SmallRng::seed_from_u64(seed),
+            details: SmallRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15),
+            read_least: population
+                .requests
+                .iter()
+                .filter_map(|request| request.pace)
+                .map(|pace| pace.read_bytes)
+                .filter(|bytes| *bytes > 0)
+                .min()
+                .unwrap_or(usize::MAX),
             idle: VecDeque::new(),
             open: 0,
             connections_most: share(population.connections, index, of),
@@ -179,7 +194,7 @@ impl Population {
         if min == max {
             min
         } else {
-            self.random.random_range(min..=max)
+            self.details.random_range(min..=max)
         }
     }
 
@@ -198,7 +213,9 @@ impl Recording {
     fn next(&mut self) -> Option<Due> {
         while let Some(entry) = self.replay.entries.get(self.next) {
             self.next += self.step;
-            let at = self.start_ns + (entry.at_ns as f64 / self.replay.speed) as u64;
+            let at = self
+                .start_ns
+                .saturating_add((entry.at_ns as f64 / self.replay.speed) as u64);
             if self
                 .active
                 .iter()

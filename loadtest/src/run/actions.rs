@@ -25,6 +25,7 @@ struct Planned {
 pub struct Actions {
     planned: Vec<Planned>,
     next: usize,
+    reported: usize,
     server: Option<u32>,
     done: Receiver<(usize, String)>,
     tell: Sender<(usize, String)>,
@@ -37,7 +38,7 @@ impl Actions {
         for (number, (phase, start)) in scenario.phases.iter().zip(scenario.starts()).enumerate() {
             for action in &phase.actions {
                 let mut at = action.at_s;
-                while at <= phase.seconds {
+                while at < phase.seconds {
                     planned.push(Planned {
                         at_s: start + at,
                         phase: number,
@@ -55,6 +56,7 @@ impl Actions {
         Self {
             planned,
             next: 0,
+            reported: 0,
             server,
             done,
             tell,
@@ -80,9 +82,16 @@ impl Actions {
         }
     }
 
+    /// How many have begun and not ended.
+    pub fn under_way(&self) -> usize {
+        self.next - self.reported
+    }
+
     /// What was done since the last call: phase, and a sentence.
-    pub fn reports(&self) -> Vec<(usize, String)> {
-        self.done.try_iter().collect()
+    pub fn reports(&mut self) -> Vec<(usize, String)> {
+        let reports: Vec<_> = self.done.try_iter().collect();
+        self.reported += reports.len();
+        reports
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
@@ -24,7 +25,11 @@ const AGAIN_MS: u64 = 50;
 ///
 /// # Errors
 /// One line for every shape that is answered wrong.
-pub fn check(scenario: &Scenario, patience: Duration) -> Result<usize, Vec<String>> {
+pub fn check(
+    scenario: &Scenario,
+    patience: Duration,
+    interrupted: &AtomicBool,
+) -> Result<usize, Vec<String>> {
     let deadline = Instant::now() + patience;
     let mut wrong = Vec::new();
     let mut checked = 0;
@@ -35,9 +40,9 @@ pub fn check(scenario: &Scenario, patience: Duration) -> Result<usize, Vec<Strin
             }
             for number in probes(population.hosts.len()) {
                 checked += 1;
-                if let Err(why) =
-                    until_right(scenario.target, population, request, number, deadline)
-                {
+                if let Err(why) = until_right(scenario.target, population, request, number, || {
+                    Instant::now() < deadline && !interrupted.load(Ordering::Relaxed)
+                }) {
                     wrong.push(format!(
                         "population \"{}\", request {}, host {}: {why}",
                         population.name, request.name, population.hosts[number]
@@ -65,13 +70,13 @@ fn until_right(
     population: &Population,
     request: &Request,
     number: usize,
-    deadline: Instant,
+    is_patient: impl Fn() -> bool,
 ) -> Result<(), String> {
     loop {
         let answer = ask(target, population, request, number);
         let verdict =
             answer.and_then(|(status, length, kept)| judge(&request.expect, status, length, &kept));
-        if verdict.is_ok() || Instant::now() >= deadline {
+        if verdict.is_ok() || !is_patient() {
             return verdict;
         }
         std::thread::sleep(Duration::from_millis(AGAIN_MS));

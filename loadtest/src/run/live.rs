@@ -6,7 +6,10 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::recorder::{SecondCounts, SecondReport};
+use crate::results::Second;
 use crate::scenario::Scenario;
+
+use super::summary;
 
 /// The live view, and the seconds that it is made from.
 #[derive(Debug)]
@@ -15,8 +18,10 @@ pub struct Live {
     lines: Vec<ProgressBar>,
     /// Keeps the lines together.
     _all: MultiProgress,
-    /// Second, then population; of every generator together.
-    seconds: BTreeMap<u64, (usize, Vec<SecondCounts>)>,
+    /// Seconds that not every generator has reported yet: how many have, and their counts.
+    open: BTreeMap<u64, (usize, Vec<SecondCounts>)>,
+    /// Complete seconds, by population.
+    seconds: Vec<Vec<Second>>,
     names: Vec<String>,
     generators: usize,
 }
@@ -55,35 +60,47 @@ impl Live {
             clock,
             lines,
             _all: all,
-            seconds: BTreeMap::new(),
+            open: BTreeMap::new(),
+            seconds: vec![Vec::new(); scenario.populations.len()],
             names,
             generators,
         }
     }
 
-    /// Adds one generator's second; the second's number when every generator has reported it.
-    pub fn add(&mut self, report: SecondReport) -> Option<u64> {
+    /// Adds one generator's second; the second, population by population, when every generator has
+    /// reported it.
+    pub fn add(&mut self, report: SecondReport) -> Option<Vec<SecondCounts>> {
+        let number = report.second;
         let (reported, counts) = self
-            .seconds
-            .entry(report.second)
+            .open
+            .entry(number)
             .or_insert_with(|| (0, vec![SecondCounts::default(); report.populations.len()]));
         *reported += 1;
         for (mine, theirs) in counts.iter_mut().zip(&report.populations) {
             mine.add(theirs);
         }
-        (*reported == self.generators).then_some(report.second)
+        if *reported < self.generators {
+            return None;
+        }
+        let (_, counts) = self.open.remove(&number)?;
+        self.close(number, &counts);
+        Some(counts)
     }
 
-    /// The second, population by population.
-    pub fn second(&self, second: u64) -> &[SecondCounts] {
-        self.seconds.get(&second).map_or(&[], |(_, counts)| counts)
+    /// Keeps a second's figures, and not its histograms: a run of hours would keep gigabytes of them.
+    fn close(&mut self, number: u64, counts: &[SecondCounts]) {
+        for (seconds, counts) in self.seconds.iter_mut().zip(counts) {
+            seconds.push(summary::second(number, counts));
+        }
     }
 
-    /// Every second.
-    pub fn seconds(&self) -> impl Iterator<Item = (u64, &[SecondCounts])> {
-        self.seconds
-            .iter()
-            .map(|(second, (_, counts))| (*second, counts.as_slice()))
+    /// Every second's figures, by population.
+    pub fn seconds(&mut self) -> Vec<Vec<Second>> {
+        // Those that not every generator has reported: the last, or of a generator that failed.
+        for (number, (_, counts)) in std::mem::take(&mut self.open) {
+            self.close(number, &counts);
+        }
+        std::mem::take(&mut self.seconds)
     }
 
     /// Shows where the run is.
@@ -94,8 +111,8 @@ impl Live {
     }
 
     /// Shows a second that is complete.
-    pub fn show(&self, second: u64) {
-        for ((counts, line), name) in self.second(second).iter().zip(&self.lines).zip(&self.names) {
+    pub fn show(&self, second: &[SecondCounts]) {
+        for ((counts, line), name) in second.iter().zip(&self.lines).zip(&self.names) {
             line.set_message(format!(
                 "{name:>12} {:>9}/s  p50 {:>8.3}  p99 {:>8.3}  p99.9 {:>8.3} ms  errors {:>6}  in flight {:>5}",
                 counts.succeeded,

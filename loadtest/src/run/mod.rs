@@ -18,7 +18,7 @@ use crate::fingerprint::Fingerprint;
 use crate::generator::{self, Job};
 use crate::limits;
 use crate::preflight::{self, Finding, Severity};
-use crate::recorder::{Recorder, SecondCounts};
+use crate::recorder::Recorder;
 use crate::results::{self, Results, ServerSample, Validity};
 use crate::sampler::Sampler;
 use crate::scenario::Scenario;
@@ -74,9 +74,14 @@ pub struct Prepared {
 ///
 /// # Errors
 /// When the server does not start, or it answers wrong.
-pub fn prepare(scenario: &Scenario, options: &Options, work: &Path) -> anyhow::Result<Prepared> {
+pub fn prepare(
+    scenario: &Scenario,
+    options: &Options,
+    work: &Path,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<Prepared> {
     let server = match (&scenario.server, options.start) {
-        (Some(server), true) => Some(Server::start(server, scenario.target, work)?),
+        (Some(server), true) => Some(Server::start(server, scenario.target, work, interrupted)?),
         (None, true) => {
             bail!("the scenario has no [server] to start; leave out --start, or add one")
         }
@@ -88,7 +93,7 @@ pub fn prepare(scenario: &Scenario, options: &Options, work: &Path) -> anyhow::R
         } else {
             0
         };
-        check::check(scenario, Duration::from_secs(patience)).map_err(|wrong| {
+        check::check(scenario, Duration::from_secs(patience), interrupted).map_err(|wrong| {
             let log = server
                 .as_ref()
                 .map(|server| format!("\n  server: {}", server.last_lines()))
@@ -137,6 +142,7 @@ fn look(scenario: &Scenario, options: &Options, server_pid: Option<u32>) -> Vec<
         generator_cores: options.cores.clone(),
         server_pid,
         connections: scenario.connections(),
+        connects_per_s: scenario.connects_per_s(),
         ..preflight::Plan::new(scenario.target)
     };
     preflight::look(Path::new("/"), &plan)
@@ -174,7 +180,7 @@ fn load(
         .map_or(0, |since| since.as_secs());
     let job = Job::new(scenario.clone(), Instant::now() + HEAD_START, cores.len());
     let mut watch = Watch::new(scenario, options, server, cores.len());
-    let recorders = std::thread::scope(|scope| -> anyhow::Result<Vec<Recorder>> {
+    let outcomes = std::thread::scope(|scope| -> anyhow::Result<Vec<Outcome>> {
         let (tell, reports) = channel();
         let threads: Vec<_> = cores
             .iter()
@@ -185,14 +191,16 @@ fn load(
                     .name(format!("generator {index}"))
                     .spawn_scoped(scope, move || {
                         let done = generator::run(job, index, *core, &tell);
-                        if done.is_err() {
+                        if done.1.is_err() {
                             // The others would wait for its share of the load to the end.
                             job.stop.store(true, Ordering::Relaxed);
                         }
                         done
                     })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, _>>()
+            .inspect_err(|_| job.stop.store(true, Ordering::Relaxed))
+            .context("cannot start a generator")?;
         drop(tell);
         loop {
             match reports.recv_timeout(TURN) {
@@ -208,14 +216,25 @@ fn load(
         threads
             .into_iter()
             .map(|thread| match thread.join() {
-                Ok(done) => done.context("a generator failed"),
+                Ok(outcome) => Ok(outcome),
                 Err(_) => bail!("a generator panicked; this is a bug of skep-load"),
             })
             .collect()
     })?;
+    let mut recorders = Vec::new();
+    for (recorder, done) in outcomes {
+        if let Err(error) = done {
+            watch.cut(&format!("a generator failed: {error}"));
+        }
+        recorders.push(recorder);
+    }
+    watch.wait_for_actions();
     watch.live.finish();
     Ok(watch.results(scenario, options, &cores, recorders, started_unix_s))
 }
+
+/// What a generator counted, and how it ended.
+type Outcome = (Recorder, std::io::Result<()>);
 
 /// What is watched while generators send.
 struct Watch<'a> {
@@ -282,8 +301,8 @@ impl<'a> Watch<'a> {
             return;
         }
         let seconds = self.scenario.seconds();
-        if self.now_s < seconds && self.cut.is_none() {
-            self.actions.due(self.now_s);
+        if self.cut.is_none() {
+            self.actions.due(self.now_s.min(seconds));
         }
         self.take_reports();
         let mut crossed = false;
@@ -304,6 +323,19 @@ impl<'a> Watch<'a> {
         if self.cut.is_some() {
             job.stop.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Lets what was begun come to its end, while the server is still there.
+    fn wait_for_actions(&mut self) {
+        if self.cut.is_none() {
+            self.actions.due(self.scenario.seconds());
+        }
+        let deadline = Instant::now() + Duration::from_secs(limits::ACTION_S + 1);
+        while self.actions.under_way() > 0 && Instant::now() < deadline {
+            self.take_reports();
+            std::thread::sleep(TURN);
+        }
+        self.take_reports();
     }
 
     fn take_reports(&mut self) {
@@ -328,11 +360,10 @@ impl<'a> Watch<'a> {
     }
 
     fn second(&mut self, report: crate::recorder::SecondReport) {
-        let Some(second) = self.live.add(report) else {
+        let Some(counts) = self.live.add(report) else {
             return;
         };
-        self.live.show(second);
-        let counts = self.live.second(second);
+        self.live.show(&counts);
         let succeeded: u64 = counts.iter().map(|counts| counts.succeeded).sum();
         let errors: u64 = counts.iter().map(|counts| counts.errors).sum();
         let refused: u64 = counts.iter().map(|counts| counts.refused).sum();
@@ -359,11 +390,6 @@ impl<'a> Watch<'a> {
     ) -> Results {
         self.take_reports();
         let ended_s = self.cut.as_ref().map_or(scenario.seconds(), |(_, at)| *at);
-        let generators = recorders
-            .iter()
-            .zip(cores)
-            .map(|(recorder, core)| summary::generator(*core, recorder))
-            .collect();
         let mut all = Recorder::new(scenario);
         for recorder in &recorders {
             all.add(recorder);
@@ -374,14 +400,18 @@ impl<'a> Watch<'a> {
             .zip(&self.starts)
             .map(|(phase, start)| (ended_s - start).clamp(0.0, phase.seconds))
             .collect();
-        let populations = (0..scenario.populations.len())
-            .map(|index| {
-                let seconds: Vec<(u64, SecondCounts)> = self
-                    .live
-                    .seconds()
-                    .map(|(second, counts)| (second, counts[index].clone()))
-                    .collect();
-                summary::population(scenario, index, &all.populations[index], &seconds, &lengths)
+        let generators = recorders
+            .iter()
+            .zip(cores)
+            .map(|(recorder, core)| summary::generator(*core, recorder, &lengths))
+            .collect();
+        let populations = self
+            .live
+            .seconds()
+            .into_iter()
+            .enumerate()
+            .map(|(index, seconds)| {
+                summary::population(scenario, index, &all.populations[index], seconds, &lengths)
             })
             .collect();
         let phases = scenario
@@ -415,6 +445,7 @@ impl<'a> Watch<'a> {
                 valid: true,
                 reasons: Vec::new(),
             },
+            cut: self.cut.map(|(why, _)| why),
             generators,
             phases,
             populations,
@@ -422,8 +453,7 @@ impl<'a> Watch<'a> {
             isolation: Vec::new(),
             objectives: Vec::new(),
         };
-        let cut = self.cut.map(|(why, _)| why).into_iter().collect();
-        verdict::judge(scenario, &mut results, cut);
+        verdict::judge(scenario, &mut results);
         results
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::limits::{SERVER_READY_S, SERVER_STOP_S};
@@ -36,6 +38,7 @@ impl Server {
         server: &scenario::Server,
         target: SocketAddr,
         work: &Path,
+        interrupted: &AtomicBool,
     ) -> anyhow::Result<Self> {
         if TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_ok() {
             bail!("something listens on {target} already; end it, or leave out --start to load it");
@@ -52,13 +55,15 @@ impl Server {
         let child = Command::new(&server.command[0])
             .args(&server.command[1..])
             .env_remove("RUST_BACKTRACE")
+            // What a terminal sends this program is not meant for the server.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot start \"{}\"", server.command[0]))?;
         let mut started = Self { child, log };
-        started.wait_until_ready(target)?;
+        started.wait_until_ready(target, interrupted)?;
         Ok(started)
     }
 
@@ -75,11 +80,18 @@ impl Server {
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  ")
     }
 
-    fn wait_until_ready(&mut self, target: SocketAddr) -> anyhow::Result<()> {
+    fn wait_until_ready(
+        &mut self,
+        target: SocketAddr,
+        interrupted: &AtomicBool,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(SERVER_READY_S);
         loop {
             if TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_ok() {
                 return Ok(());
+            }
+            if interrupted.load(Ordering::Relaxed) {
+                bail!("interrupted before the server listened on {target}");
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!(
@@ -106,11 +118,12 @@ impl Drop for Server {
         let deadline = Instant::now() + Duration::from_secs(SERVER_STOP_S);
         while Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
+                break;
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        let _ = self.child.kill();
+        // Whatever is left of it, its own children included.
+        let _ = killpg(pid, Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }

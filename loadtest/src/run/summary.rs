@@ -6,7 +6,7 @@ use crate::limits;
 use crate::recorder::{
     self, Failure, PhaseCounts, PopulationCounts, Recorder, SecondCounts, TenantCounts,
 };
-use crate::results;
+use crate::results::{self, PhaseKind};
 use crate::scenario::{Population, Scenario};
 
 /// One population's figures.
@@ -14,10 +14,13 @@ pub fn population(
     scenario: &Scenario,
     index: usize,
     counts: &PopulationCounts,
-    seconds: &[(u64, SecondCounts)],
+    seconds: Vec<results::Second>,
     lengths: &[f64],
 ) -> results::Population {
     let population = &scenario.populations[index];
+    let measured: Vec<usize> = (0..scenario.phases.len())
+        .filter(|number| scenario.phases[*number].kind == PhaseKind::Measure)
+        .collect();
     let phases = scenario
         .phases
         .iter()
@@ -25,25 +28,35 @@ pub fn population(
         .filter(|(number, phase)| {
             phase.active.contains(&index) || counts.phases[*number].intended > 0
         })
-        .map(|(number, phase)| figures(&phase.name, &counts.phases[number], lengths[number]))
+        .map(|(number, phase)| {
+            figures(
+                &phase.name,
+                &counts.phases[number],
+                fairness(&counts.shares, &[number]),
+                lengths[number],
+            )
+        })
         .collect();
     results::Population {
         name: population.name.clone(),
         tenants_total: population.hosts.len(),
         arrival: population.arrival.describe(),
         phases,
-        seconds: seconds
-            .iter()
-            .map(|(number, counts)| second(*number, counts))
-            .collect(),
+        seconds,
         tenants: tenants(population, &counts.tenants),
         heat: heat(scenario, population, counts),
-        fairness: fairness(&counts.tenants),
+        fairness: fairness(&counts.shares, &measured),
     }
 }
 
-fn figures(name: &str, counts: &PhaseCounts, seconds: f64) -> results::PhaseFigures {
+fn figures(
+    name: &str,
+    counts: &PhaseCounts,
+    fairness: Option<f64>,
+    seconds: f64,
+) -> results::PhaseFigures {
     results::PhaseFigures {
+        fairness,
         phase: name.to_owned(),
         intended: counts.intended,
         succeeded: counts.succeeded,
@@ -64,7 +77,8 @@ fn figures(name: &str, counts: &PhaseCounts, seconds: f64) -> results::PhaseFigu
     }
 }
 
-fn second(number: u64, counts: &SecondCounts) -> results::Second {
+/// One second's figures.
+pub fn second(number: u64, counts: &SecondCounts) -> results::Second {
     results::Second {
         second: number,
         intended: counts.intended,
@@ -153,12 +167,18 @@ fn heat(scenario: &Scenario, population: &Population, counts: &PopulationCounts)
     }
 }
 
-/// Jain's index over the share of its requests that each host got answered.
-fn fairness(counts: &[TenantCounts]) -> Option<f64> {
-    let shares: Vec<f64> = counts
-        .iter()
-        .filter(|counts| counts.intended > 0)
-        .map(|counts| counts.succeeded as f64 / counts.intended as f64)
+/// Jain's index over the share of its requests that each host got answered in these phases.
+fn fairness(shares: &[Vec<(u32, u32)>], phases: &[usize]) -> Option<f64> {
+    let tenants = phases.iter().map(|phase| shares[*phase].len()).max()?;
+    let shares: Vec<f64> = (0..tenants)
+        .map(|tenant| {
+            let of = phases.iter().filter_map(|phase| shares[*phase].get(tenant));
+            of.fold((0.0, 0.0), |sum, (due, answered)| {
+                (sum.0 + f64::from(*due), sum.1 + f64::from(*answered))
+            })
+        })
+        .filter(|(due, _)| *due > 0.0)
+        .map(|(due, answered)| answered / due)
         .collect();
     let squares: f64 = shares.iter().map(|share| share * share).sum();
     if shares.len() < 2 || squares == 0.0 {
@@ -167,11 +187,22 @@ fn fairness(counts: &[TenantCounts]) -> Option<f64> {
     Some(shares.iter().sum::<f64>().powi(2) / (shares.len() as f64 * squares))
 }
 
-/// One generator's figures.
-pub fn generator(core: Option<usize>, counts: &Recorder) -> results::Generator {
+/// One generator's figures, for phases of these lengths.
+pub fn generator(core: Option<usize>, counts: &Recorder, lengths: &[f64]) -> results::Generator {
+    let busy = |waited_ns: u64, seconds: f64| match seconds > 0.0 {
+        true => (1.0 - waited_ns as f64 / 1e9 / seconds).clamp(0.0, 1.0),
+        false => 0.0,
+    };
+    let all: u64 = counts.waited_ns.iter().sum();
     results::Generator {
         core,
-        busy: counts.busy,
+        busy: busy(all, lengths.iter().sum()),
+        busy_by_phase: counts
+            .waited_ns
+            .iter()
+            .zip(lengths)
+            .map(|(waited, seconds)| busy(*waited, *seconds))
+            .collect(),
         lateness: counts.lateness.clone(),
     }
 }
@@ -182,22 +213,16 @@ mod tests {
 
     #[test]
     fn fairness_is_jains_index() {
-        let counts = |shares: &[(u64, u64)]| -> Vec<TenantCounts> {
-            shares
-                .iter()
-                .map(|(intended, succeeded)| TenantCounts {
-                    intended: *intended,
-                    succeeded: *succeeded,
-                    ..TenantCounts::default()
-                })
-                .collect()
-        };
+        let of = |shares: &[(u32, u32)]| fairness(&[Vec::new(), shares.to_vec()], &[1]);
+        assert_eq!(of(&[(10, 10), (100, 100), (0, 0)]), Some(1.0));
+        assert_eq!(of(&[(10, 10), (10, 0)]), Some(0.5));
+        assert_eq!(of(&[(10, 10)]), None);
+        assert_eq!(of(&[(10, 0), (5, 0)]), None);
+        let two = [vec![(10, 10), (10, 0)], vec![(10, 0), (10, 10)]];
         assert_eq!(
-            fairness(&counts(&[(10, 10), (100, 100), (0, 0)])),
-            Some(1.0)
+            fairness(&two, &[0, 1]),
+            Some(1.0),
+            "over both phases it is even"
         );
-        assert_eq!(fairness(&counts(&[(10, 10), (10, 0)])), Some(0.5));
-        assert_eq!(fairness(&counts(&[(10, 10)])), None);
-        assert_eq!(fairness(&counts(&[(10, 0), (5, 0)])), None);
     }
 }

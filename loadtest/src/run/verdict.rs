@@ -5,15 +5,14 @@ use crate::limits::LATENESS_P99_MS_MAX;
 use crate::results::{
     Isolation, Objective, Phase, PhaseFigures, PhaseKind, Population, Results, ServerSample,
 };
-use crate::scenario::Scenario;
 use crate::scenario::objective::{self, Metric};
+use crate::scenario::{self, Scenario};
 
 /// A closed-loop generator that is this busy measures itself.
 const BUSY_MAX: f64 = 0.98;
 
-/// Fills in isolation, objectives and validity from what is already there. `cut` says why the run ended
-/// early, when it did.
-pub fn judge(scenario: &Scenario, results: &mut Results, cut: Vec<String>) {
+/// Fills in isolation, objectives and validity from what is already there.
+pub fn judge(scenario: &Scenario, results: &mut Results) {
     results.isolation = isolation(results);
     results.objectives = scenario
         .populations
@@ -26,7 +25,7 @@ pub fn judge(scenario: &Scenario, results: &mut Results, cut: Vec<String>) {
         })
         .map(|(population, objective)| evaluate(results, population, objective))
         .collect();
-    let mut reasons = cut;
+    let mut reasons: Vec<String> = results.cut.clone().into_iter().collect();
     reasons.extend(generator_faults(scenario, results));
     for phase in &results.phases {
         let failed = phase
@@ -46,10 +45,6 @@ pub fn judge(scenario: &Scenario, results: &mut Results, cut: Vec<String>) {
 
 fn generator_faults(scenario: &Scenario, results: &Results) -> Vec<String> {
     let mut reasons = Vec::new();
-    let closed = scenario
-        .populations
-        .iter()
-        .all(|population| !population.arrival.is_open());
     for generator in &results.generators {
         let name = generator.core.map_or("the generator".to_owned(), |core| {
             format!("the generator on core {core}")
@@ -60,14 +55,32 @@ fn generator_faults(scenario: &Scenario, results: &Results) -> Vec<String> {
                 "{name} came late to its own schedule: p99 {p99:.3} ms, at most {LATENESS_P99_MS_MAX} ms; give it more cores (--cores) or a lower rate"
             ));
         }
-        if closed && generator.busy > BUSY_MAX {
-            reasons.push(format!(
-                "{name} was busy {:.0} % of the time: it, and not the server, was the limit; give it more cores (--cores)",
-                generator.busy * 100.0
-            ));
+        for (phase, busy) in scenario.phases.iter().zip(&generator.busy_by_phase) {
+            if phase.kind != PhaseKind::WarmUp && is_closed(scenario, phase) && *busy > BUSY_MAX {
+                reasons.push(format!(
+                    "{name} was busy {:.0} % of phase \"{}\": it, and not the server, was the limit; give it more cores (--cores)",
+                    busy * 100.0,
+                    phase.name
+                ));
+            }
         }
     }
     reasons
+}
+
+/// Whether everything in a phase is sent as fast as it is answered.
+fn is_closed(scenario: &Scenario, phase: &scenario::Phase) -> bool {
+    let mut active = phase.active.iter();
+    active.all(|index| !scenario.populations[*index].arrival.is_open())
+}
+
+/// The 99th percentile of successes, or of all requests, whichever is worse: who is never answered is
+/// not quick.
+fn p99_ms(figures: &PhaseFigures) -> f64 {
+    let mut all = figures.latency.clone();
+    all.add(&figures.failed);
+    all.percentile_ms(99.0)
+        .max(figures.latency.percentile_ms(99.0))
 }
 
 fn figures<'a>(population: &'a Population, phase: &'a str) -> Option<&'a PhaseFigures> {
@@ -92,12 +105,12 @@ fn isolation(results: &Results) -> Vec<Isolation> {
         };
         for disturbed in of_kind(&results.phases, PhaseKind::Disturb) {
             let Some(figures) =
-                figures(population, &disturbed.name).filter(|figures| figures.intended > 0)
+                figures(population, &disturbed.name).filter(|figures| figures.latency.count() > 0)
             else {
                 continue;
             };
-            let before = baseline.latency.percentile_ms(99.0);
-            let during = figures.latency.percentile_ms(99.0);
+            let before = p99_ms(baseline);
+            let during = p99_ms(figures);
             rows.push(Isolation {
                 population: population.name.clone(),
                 baseline: baseline.phase.clone(),
@@ -115,18 +128,13 @@ fn isolation(results: &Results) -> Vec<Isolation> {
 }
 
 fn evaluate(results: &Results, name: &str, objective: &objective::Objective) -> Objective {
-    let kind = if objective.metric == Metric::IsolationRatio {
-        PhaseKind::Disturb
-    } else {
-        PhaseKind::Measure
-    };
     let phases: Vec<&Phase> = match &objective.phase {
         Some(phase) => results
             .phases
             .iter()
             .filter(|known| known.name == *phase)
             .collect(),
-        None => of_kind(&results.phases, kind).collect(),
+        None => of_kind(&results.phases, objective.kind()).collect(),
     };
     let names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
     let population = results
@@ -154,6 +162,8 @@ fn measure(
     let parts: Vec<&PhaseFigures> = phases
         .iter()
         .filter_map(|phase| figures(population, &phase.name))
+        // A phase that was not reached proves nothing.
+        .filter(|part| part.intended > 0)
         .collect();
     if parts.is_empty() {
         return None;
@@ -188,7 +198,12 @@ fn measure(
             })
             .map(|row| row.ratio)
             .reduce(f64::max),
-        Metric::Fairness => population.fairness,
+        Metric::Fairness if parts.len() == 1 => parts[0].fairness,
+        // Over several phases the worst counts.
+        Metric::Fairness => parts
+            .iter()
+            .filter_map(|part| part.fairness)
+            .reduce(f64::min),
         Metric::CpuPerRequest => cpu_us_per_request(results, phases),
     }
 }
@@ -226,6 +241,39 @@ fn cpu_at(samples: &[ServerSample], at_s: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_population_that_is_not_answered_is_not_isolated() {
+        let mut figures = PhaseFigures {
+            phase: "p".to_owned(),
+            intended: 20,
+            succeeded: 4,
+            errors: [("timeout".to_owned(), 16)].into(),
+            statuses: Default::default(),
+            latency: Latency::new(),
+            service: Latency::new(),
+            failed: Latency::new(),
+            bytes_in: 0,
+            bytes_out: 0,
+            connects: 0,
+            fairness: None,
+            seconds: 1.0,
+        };
+        for _ in 0..4 {
+            figures.latency.record(1_000_000);
+        }
+        assert!((p99_ms(&figures) - 1.0).abs() < 0.01);
+        for _ in 0..16 {
+            figures.failed.record(500_000_000);
+        }
+        assert!(p99_ms(&figures) > 490.0);
+        // Quick refusals do not make it better.
+        figures.failed.clear();
+        for _ in 0..1000 {
+            figures.failed.record(1000);
+        }
+        assert!((p99_ms(&figures) - 1.0).abs() < 0.01);
+    }
 
     #[test]
     fn cpu_time_is_read_between_samples() {

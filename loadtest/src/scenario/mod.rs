@@ -13,7 +13,7 @@ use crate::schedule::Shape;
 pub mod objective;
 mod raw;
 pub mod text;
-mod validate;
+pub(crate) mod validate;
 
 pub use objective::Objective;
 pub use text::Wrong;
@@ -54,24 +54,77 @@ impl Scenario {
             .sum()
     }
 
-    /// Makes these the objectives of every population with a schedule, and leaves the others none;
-    /// an empty list changes nothing.
-    pub fn demand(&mut self, objectives: &[Objective]) {
+    /// Makes these the objectives of every population with a schedule, as far as it is active in a phase
+    /// that they are about, and leaves the others none; an empty list changes nothing.
+    ///
+    /// # Errors
+    /// A sentence, when an objective names an unknown phase or is of no population.
+    pub fn demand(&mut self, objectives: &[Objective]) -> Result<(), String> {
         if objectives.is_empty() {
-            return;
+            return Ok(());
         }
         for population in &mut self.populations {
-            population.objectives = match population.arrival.is_open() {
-                true => objectives.to_vec(),
-                false => Vec::new(),
-            };
+            population.objectives.clear();
         }
+        if self
+            .populations
+            .iter()
+            .all(|population| !population.arrival.is_open())
+        {
+            return Err("no population has a schedule, so --objective is of none".to_owned());
+        }
+        for objective in objectives {
+            let phases: Vec<&Phase> = self
+                .phases
+                .iter()
+                .filter(|phase| match &objective.phase {
+                    Some(name) => phase.name == *name,
+                    None => phase.kind == objective.kind(),
+                })
+                .collect();
+            if phases.is_empty() {
+                let known: Vec<&str> = self
+                    .phases
+                    .iter()
+                    .map(|phase| phase.name.as_str())
+                    .collect();
+                return Err(format!(
+                    "\"{objective}\" is about no phase; there are {}",
+                    known.join(", ")
+                ));
+            }
+            let mut is_of_any = false;
+            for (index, population) in self.populations.iter_mut().enumerate() {
+                let active = phases.iter().any(|phase| phase.active.contains(&index));
+                if active && population.arrival.is_open() {
+                    population.objectives.push(objective.clone());
+                    is_of_any = true;
+                }
+            }
+            if !is_of_any {
+                return Err(format!(
+                    "\"{objective}\": no population with a schedule is active in that phase"
+                ));
+            }
+        }
+        Ok(())
     }
 
-    /// Whether any population has an objective.
-    pub fn demands(&self) -> bool {
-        let mut populations = self.populations.iter();
-        populations.any(|population| !population.objectives.is_empty())
+    /// New connections a second of all populations together, once all are open: those that are closed
+    /// after some requests.
+    pub fn connects_per_s(&self) -> f64 {
+        let of = |population: &Population| {
+            let (min, max) = population.requests_per_connection;
+            let (Arrival::Constant(shape) | Arrival::Poisson(shape)) = &population.arrival else {
+                return 0.0;
+            };
+            if max == u32::MAX {
+                return 0.0;
+            }
+            let rate = shape.rates().into_iter().fold(0.0, f64::max);
+            rate * 2.0 / (f64::from(min) + f64::from(max))
+        };
+        self.populations.iter().map(of).sum()
     }
 
     /// Where each phase begins, in seconds of the run.
@@ -104,6 +157,8 @@ pub struct Population {
     pub name: String,
     /// The hosts its requests name; never empty.
     pub hosts: Vec<Box<str>>,
+    /// Number of the first host, as `{n}` says it.
+    pub first_number: u32,
     /// How requests spread over them.
     pub weights: Weights,
     /// When requests are due.

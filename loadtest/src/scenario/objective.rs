@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::results::PhaseKind;
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
@@ -115,6 +117,14 @@ impl Objective {
             bound,
             phase: phase.map(str::to_owned),
         })
+    }
+
+    /// The kind of phase that it is about when it names none.
+    pub fn kind(&self) -> PhaseKind {
+        match self.metric {
+            Metric::IsolationRatio => PhaseKind::Disturb,
+            _ => PhaseKind::Measure,
+        }
     }
 
     /// Whether a measured value meets it.

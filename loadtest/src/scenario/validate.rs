@@ -77,6 +77,8 @@ pub fn of_text(
         file,
         here,
         wrong: Vec::new(),
+        stretch: settings.stretch.unwrap_or(1.0),
+        load: settings.load.unwrap_or(1.0),
     };
     let scenario = check.scenario(raw, text, work, settings);
     match scenario {
@@ -90,6 +92,10 @@ struct Check {
     file: String,
     here: PathBuf,
     wrong: Vec<String>,
+    /// What every time within a phase is multiplied with.
+    stretch: f64,
+    /// What every rate is multiplied with.
+    load: f64,
 }
 
 impl Check {
@@ -203,6 +209,10 @@ impl Check {
                 self.request(&format!("{at}: request {}", index + 1), index, request)
             })
             .collect();
+        let first_number = match &raw.hosts {
+            Some(raw::Hosts::Pattern(pattern)) => u32::try_from(pattern.first).unwrap_or(u32::MAX),
+            _ => 0,
+        };
         let hosts = raw.hosts.map(|hosts| self.hosts(at, hosts));
         let (arrival, hosts, requests) = match raw.arrival {
             raw::Arrival::Replay { file, speed } => {
@@ -251,6 +261,25 @@ impl Check {
         if hosts.is_empty() {
             self.complain(&format!("{at}: hosts"), "are none; give at least one");
         }
+        if requests.len() > limits::REQUESTS_MAX {
+            self.complain(
+                at,
+                format_args!(
+                    "{} requests; at most {}",
+                    requests.len(),
+                    limits::REQUESTS_MAX
+                ),
+            );
+        }
+        if requests.iter().all(|request| request.weight == 0.0) {
+            self.complain(at, "every request has weight 0, so nothing would be sent");
+        }
+        if hosts.len() > limits::TENANTS_MAX {
+            self.complain(
+                &format!("{at}: hosts"),
+                format_args!("{} of them; at most {}", hosts.len(), limits::TENANTS_MAX),
+            );
+        }
         let weights = self.weights(at, raw.weights, hosts.len());
         let connections = raw.connections.unwrap_or(CONNECTIONS_DEFAULT);
         self.number(
@@ -293,6 +322,7 @@ impl Check {
         (self.wrong.len() == before).then_some(Population {
             name: raw.name,
             hosts,
+            first_number,
             weights,
             arrival,
             connections,
@@ -314,6 +344,17 @@ impl Check {
                         format_args!(
                             "count is {}; has to be 1 to {}",
                             pattern.count,
+                            limits::TENANTS_MAX
+                        ),
+                    );
+                    return Vec::new();
+                }
+                if pattern.first > limits::TENANTS_MAX {
+                    self.complain(
+                        &at,
+                        format_args!(
+                            "first is {}; has to be 0 to {}",
+                            pattern.first,
                             limits::TENANTS_MAX
                         ),
                     );
@@ -404,8 +445,8 @@ impl Check {
                 Shape::Spike {
                     base,
                     peak,
-                    at_s,
-                    for_s,
+                    at_s: at_s * self.stretch,
+                    for_s: for_s * self.stretch,
                 }
             }
         };
@@ -426,9 +467,7 @@ impl Check {
         if !is_token(&method) {
             self.complain(at, format_args!("method {method:?} is no HTTP method"));
         }
-        if !(path.starts_with('/') || path == "*")
-            || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f)
-        {
+        if !is_path(&path) {
             self.complain(
                 at,
                 format_args!("path {path:?} has to start with \"/\" and have no spaces"),
@@ -583,7 +622,7 @@ impl Check {
         );
         let load = raw.load.unwrap_or(1.0);
         self.number(&format!("{at}: load"), load, 0.0, 1e6, "times");
-        let active = match raw.populations {
+        let active: Vec<usize> = match raw.populations {
             None => (0..populations.len()).collect(),
             Some(names) => names
                 .iter()
@@ -606,6 +645,24 @@ impl Check {
                 })
                 .collect(),
         };
+        let load = load * self.load;
+        for index in &active {
+            let (Arrival::Constant(shape) | Arrival::Poisson(shape)) = &populations[*index].arrival
+            else {
+                continue;
+            };
+            let rate = shape.rates().into_iter().fold(0.0, f64::max) * load;
+            if rate > limits::RATE_MAX {
+                self.complain(
+                    &format!("{at}: load"),
+                    format_args!(
+                        "makes {rate} requests/s of \"{}\"; at most {}",
+                        populations[*index].name,
+                        limits::RATE_MAX
+                    ),
+                );
+            }
+        }
         let actions = raw
             .action
             .into_iter()
@@ -616,28 +673,38 @@ impl Check {
             kind,
             seconds,
             active,
-            load: load * settings.load.unwrap_or(1.0),
+            load,
             actions,
         }
     }
 
     fn action(&mut self, at: &str, raw: raw::Action, seconds: f64) -> Option<Action> {
-        self.number(
-            &format!("{at}: at_s"),
-            raw.at_s,
-            0.0,
-            seconds,
-            "s, within the phase",
-        )?;
-        if let Some(every) = raw.every_s {
-            self.number(
-                &format!("{at}: every_s"),
-                every,
-                0.05,
-                limits::RUN_SECONDS_MAX,
-                "s",
-            )?;
+        let at_s = raw.at_s * self.stretch;
+        if !(0.0..seconds).contains(&at_s) {
+            let whole = seconds / self.stretch;
+            self.complain(
+                &format!("{at}: at_s"),
+                format_args!(
+                    "{}; has to be 0 to less than {whole} s, the phase's length",
+                    raw.at_s
+                ),
+            );
+            return None;
         }
+        let every_s = match raw.every_s {
+            Some(every) => Some(
+                self.number(
+                    &format!("{at}: every_s"),
+                    every,
+                    0.05,
+                    limits::RUN_SECONDS_MAX,
+                    "s",
+                )?
+                .max(0.05 / self.stretch)
+                    * self.stretch,
+            ),
+            None => None,
+        };
         let what = match (raw.run, raw.signal) {
             (Some(command), None) if !command.is_empty() => Deed::Run(command),
             (None, Some(signal)) => {
@@ -672,8 +739,8 @@ impl Check {
             }
         };
         Some(Action {
-            at_s: raw.at_s,
-            every_s: raw.every_s,
+            at_s,
+            every_s,
             what,
         })
     }
@@ -747,8 +814,13 @@ fn default_request() -> raw::Request {
     }
 }
 
+/// A request target that ends neither its line nor itself early.
+pub(crate) fn is_path(path: &str) -> bool {
+    (path.starts_with('/') || path == "*") && !path.bytes().any(|byte| byte <= b' ' || byte == 0x7f)
+}
+
 /// Visible ASCII without separators that would end a line or a name.
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()

@@ -45,6 +45,9 @@ pub enum Kind {
     Receive,
 }
 
+/// How often a submission is tried again that the kernel puts off.
+const SUBMIT_TRIES: u32 = 1000;
+
 const CONNECT: u64 = 0;
 const SEND: u64 = 1;
 const RECEIVE: u64 = 2;
@@ -65,7 +68,8 @@ pub struct Completion {
 #[derive(Debug)]
 struct Entry {
     socket: Option<Socket>,
-    address: SockAddr,
+    /// Boxed: the kernel reads it when the connect is submitted, and `entries` may have moved by then.
+    address: Box<SockAddr>,
     send: Vec<u8>,
     receive: Vec<u8>,
     /// Bit set of kinds under way.
@@ -79,6 +83,9 @@ pub struct Ring {
     uring: IoUring,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Slots that became free in this turn; used again only in the next, so that no completion of the
+    /// old socket is taken for one of the new.
+    released: Vec<u32>,
     /// What bodies are sent from.
     filler: Arc<[u8]>,
     read_bytes: usize,
@@ -106,6 +113,7 @@ impl Ring {
             uring,
             entries: Vec::new(),
             free: Vec::new(),
+            released: Vec::new(),
             filler,
             read_bytes,
         })
@@ -114,7 +122,7 @@ impl Ring {
     /// A new socket that connects to `address`.
     ///
     /// # Errors
-    /// When there is no socket to be had: too many open files.
+    /// When there is no socket to be had: too many open files, or no memory for it.
     pub fn open(&mut self, address: SocketAddr, receive_window: Option<usize>) -> io::Result<Slot> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_tcp_nodelay(true)?;
@@ -126,7 +134,7 @@ impl Ring {
             None => {
                 self.entries.push(Entry {
                     socket: None,
-                    address: SockAddr::from(address),
+                    address: Box::new(SockAddr::from(address)),
                     send: Vec::new(),
                     receive: vec![0; self.read_bytes],
                     pending: 0,
@@ -138,7 +146,7 @@ impl Ring {
         let entry = &mut self.entries[slot.index()];
         let fd = Fd(socket.as_raw_fd());
         entry.socket = Some(socket);
-        entry.address = SockAddr::from(address);
+        *entry.address = SockAddr::from(address);
         entry.closing = false;
         self.submit_connect(slot, fd)?;
         Ok(slot)
@@ -147,11 +155,7 @@ impl Ring {
     fn submit_connect(&mut self, slot: Slot, fd: Fd) -> io::Result<()> {
         let address = &self.entries[slot.index()].address;
         let operation = opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build();
-        self.push(slot, CONNECT, operation)?;
-        // The kernel reads the address when the submission is consumed, and `entries` must not move
-        // before. Connects are rare; submitting at once is cheap and leaves nothing to go wrong.
-        self.uring.submit()?;
-        Ok(())
+        self.push(slot, CONNECT, operation)
     }
 
     /// The send buffer; none while a send is under way.
@@ -246,9 +250,15 @@ impl Ring {
         Ok(())
     }
 
+    /// Whether this socket is open and not being closed.
+    pub fn is_open(&self, slot: Slot) -> bool {
+        let entry = &self.entries[slot.index()];
+        entry.socket.is_some() && !entry.closing
+    }
+
     /// Sockets that are open, those being closed included.
     pub fn open_count(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.entries.len() - self.free.len() - self.released.len()
     }
 
     /// Submits what was asked for and waits up to `wait` for a completion (not at all when zero),
@@ -276,19 +286,17 @@ impl Ring {
         };
         match entered {
             Ok(_) => {}
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
-                ) => {}
+            Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error),
         }
         let Self {
             uring,
             entries,
             free,
+            released,
             ..
         } = self;
+        free.append(released);
         for entry in uring.completion() {
             let (slot, kind) = (
                 Slot((entry.user_data() >> 8) as u32),
@@ -299,7 +307,7 @@ impl Ring {
             if state.closing {
                 if state.pending == 0 {
                     state.socket = None;
-                    free.push(slot.0);
+                    released.push(slot.0);
                 }
                 continue;
             }
@@ -321,23 +329,28 @@ impl Ring {
     fn release(&mut self, slot: Slot) {
         let entry = &mut self.entries[slot.index()];
         entry.socket = None;
-        self.free.push(slot.0);
+        self.released.push(slot.0);
     }
 
     fn push(&mut self, slot: Slot, kind: u64, operation: squeue::Entry) -> io::Result<()> {
         let operation = operation.user_data(data(slot, kind));
+        let mut tries = 0;
         loop {
-            // SAFETY: everything the operation points at outlives it: buffers belong to the slot's
-            // entry (their heap memory does not move with `entries`), are neither lent, resized nor
-            // freed while the kind's `pending` bit is set, and the slot is used again only when no
-            // bit is; the filler is never dropped before the ring, and the address of a connect is
-            // consumed by the submit that follows at once.
+            // SAFETY: everything the operation points at outlives it: buffers and addresses belong to the
+            // slot's entry (their heap memory does not move with `entries`), are neither lent, resized,
+            // written nor freed while the kind's `pending` bit is set, and the slot is used again only
+            // when no bit is; the filler is never dropped before the ring.
             let pushed = unsafe { self.uring.submission().push(&operation) };
             if pushed.is_ok() {
                 self.entries[slot.index()].pending |= 1 << kind;
                 return Ok(());
             }
-            self.uring.submit()?;
+            match self.uring.submit() {
+                Ok(_) => {}
+                // The kernel wants completions to be taken first; making them is what a turn does.
+                Err(error) if is_passing(&error) && tries < SUBMIT_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
         }
     }
 }
@@ -377,6 +390,14 @@ impl Drop for Ring {
         std::mem::forget(std::mem::take(&mut self.entries));
         std::mem::forget(Arc::clone(&self.filler));
     }
+}
+
+/// Whether the kernel means "later".
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+    )
 }
 
 fn data(slot: Slot, kind: u64) -> u64 {
@@ -466,6 +487,12 @@ mod tests {
                 .all(|completion| completion.slot != first),
             "{completions:?}"
         );
+        let third = ring.open(address, None).unwrap();
+        assert_ne!(
+            third, first,
+            "a completion of the old socket may be in this turn's hands"
+        );
+        ring.turn(Duration::ZERO, &mut completions).unwrap();
         assert_eq!(ring.open(address, None).unwrap(), first);
     }
 

@@ -21,6 +21,7 @@ pub fn run() -> Results {
         actions: Vec::new(),
     };
     Results {
+        cut: None,
         schema: SCHEMA,
         tool_version: "0.1.0".into(),
         scenario: "hello".into(),
@@ -64,6 +65,7 @@ pub fn population(name: &str, latencies_ns: &[u64]) -> Population {
     }
     let count = latencies_ns.len() as u64;
     let figures = |phase: &str| PhaseFigures {
+        fairness: None,
         phase: phase.into(),
         intended: count * PHASE_S,
         succeeded: count * PHASE_S,

@@ -61,6 +61,7 @@ pub fn results() -> Results {
         .collect();
     let objectives = objectives(&populations);
     Results {
+        cut: None,
         schema: SCHEMA,
         tool_version: "0.1.0".to_owned(),
         scenario: "noisy-neighbour".to_owned(),
@@ -220,6 +221,7 @@ fn population(shape: &Shape, phases: &[Phase], dice: &mut Dice) -> Population {
 
 fn empty_figures(phase: &Phase) -> PhaseFigures {
     PhaseFigures {
+        fairness: Some(1.0),
         phase: phase.name.clone(),
         intended: 0,
         succeeded: 0,
@@ -309,6 +311,7 @@ fn generator(dice: &mut Dice) -> Generator {
         lateness.record((dice.log_normal(0.8) * 9_000.0) as u64);
     }
     Generator {
+        busy_by_phase: Vec::new(),
         core: Some(1),
         busy: 0.34,
         lateness,
