@@ -21,6 +21,7 @@ use std::process::{Command, Output, Stdio};
 use hosts::{HOSTS, host};
 use nix::unistd::geteuid;
 use serde_json::Value;
+use skep::config::limits::TUNE_VALUE_BYTES_MAX;
 use skep::config::{Host, Machine};
 use tempfile::TempDir;
 
@@ -365,6 +366,27 @@ fn profiles_and_names_decide_what_is_wanted() {
     }
 }
 
+/// `vm.max_map_count` is one for every process: the core that needs most decides.
+#[test]
+fn a_core_with_a_profile_of_its_own_is_tuned_for() {
+    let bench = Bench::new("vm-2");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ok.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    let config = dir.path().join("skep.toml");
+    for (own, expected) in [
+        ("", "ok"),
+        ("[[workers.core]]\nid = 1\nprofile = 'density'\n", "differs"),
+    ] {
+        let text = format!(
+            "[listen]\nhttp = ['127.0.0.1:0']\n[workers]\ncores = [0, 1]\n{own}\
+             [[tenant]]\nname = 'a'\ncomponent = 'ok.wasm'\nhosts = ['a.test']\n"
+        );
+        fs::write(&config, text).unwrap();
+        let rows = bench.json(&format!("check --config {}", config.display()), 1);
+        assert_eq!(row(&rows, "max_map_count")["verdict"], expected, "{own}");
+    }
+}
+
 #[test]
 fn a_profile_of_ones_own_is_tuned_for() {
     let bench = Bench::new("vm-2");
@@ -375,7 +397,27 @@ fn a_profile_of_ones_own_is_tuned_for() {
         "extends = \"density\"\nslots = 10000\nrunning_max = 9000\nwarm_slots = 0\n",
     )
     .unwrap();
-    let rows = bench.json(&format!("check --profile {}", path.display()), 1);
+    // With a configuration that names it, it is left to that.
+    fs::write(dir.path().join("ok.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    let config = dir.path().join("skep.toml");
+    let text = "[listen]\nhttp = ['127.0.0.1:0']\n[workers]\ncores = [1]\nprofile = './mine.toml'\n\
+                [[tenant]]\nname = 'a'\ncomponent = 'ok.wasm'\nhosts = ['a.test']\n";
+    fs::write(&config, text).unwrap();
+    let shown = bench.json(&format!("show --config {}", config.display()), 0);
+    assert_eq!(shown["configuration"], "[workers]\ncores = [1]\n");
+    let rows = bench.json(&format!("check --config {}", config.display()), 1);
+    let count = row(&rows, "max_map_count");
+    assert_eq!(
+        count["places"][0]["wanted"], "at least 121028",
+        "one tenant"
+    );
+    assert_eq!(row(&rows, "other_interrupts")["places"][0]["wanted"], "0");
+
+    let named = format!("--profile {}", path.display());
+    let shown = bench.json(&format!("show {named}"), 0);
+    let line = format!("\nprofile = \"{}\"\n", path.display());
+    assert!(shown["configuration"].as_str().unwrap().ends_with(&line));
+    let rows = bench.json(&format!("check {named}"), 1);
     let count = row(&rows, "max_map_count");
     assert_eq!(count["places"][0]["wanted"], "at least 161024");
 }
@@ -431,6 +473,43 @@ fn plans_of_large_machines() {
     fs::write(&path, plan).unwrap();
     shell.arg("-n").arg(&path);
     assert_eq!(finish(shell), (0, String::new(), String::new()), "a script");
+}
+
+#[test]
+fn a_plan_does_what_apply_does() {
+    for name in HOSTS {
+        let (planned, applied) = (Bench::new(name), Bench::new(name));
+        let line = "--profile latency --with smt --with ip_local_port_range";
+        let plan = planned.quiet(&format!("plan {line}"), 0);
+        // The same commands, one directory down.
+        let root = planned.root.path().display();
+        let sysctl = format!(
+            "sysctl() {{ echo \"${{2#*=}}\" > {root}/proc/sys/$(echo \"${{2%%=*}}\" | tr . /); }}\n"
+        );
+        let script = sysctl + &plan.replace(" > /", &format!(" > {root}/"));
+        let path = planned.state.path().join("plan.sh");
+        fs::write(&path, script).unwrap();
+        let mut shell = Command::new("sh");
+        shell.arg("-eu").arg(&path);
+        assert_eq!(finish(shell), (0, String::new(), String::new()), "{name}");
+
+        applied.quiet(&format!("apply {line}"), 0);
+        let files = |bench: &Bench| {
+            let all = bench.everything().into_iter();
+            let below = |path: PathBuf| path.strip_prefix(bench.root.path()).unwrap().to_owned();
+            all.map(|(path, bytes)| (below(path), bytes))
+                .collect::<Vec<_>>()
+        };
+        assert!(files(&planned) == files(&applied), "{name}");
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_is_real() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/TUNING.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let shown = Bench::new("vm-2").quiet("show", 0);
+    assert!(docs.contains(&format!("```text\n{shown}```\n")), "{shown}");
 }
 
 #[test]
@@ -694,8 +773,12 @@ fn the_journal_lies_below_the_root_unless_named() {
     assert_eq!(default("revert").0, 0);
     assert!(!journal.exists());
 
-    // A link on the way there could lead anywhere.
+    // Without a journal nothing is made, neither here nor there.
     fs::remove_dir_all(bench.path("/var")).unwrap();
+    assert_eq!(default("revert").1, "nothing was applied\n");
+    assert!(!bench.path("/var").exists());
+
+    // A link on the way there could lead anywhere.
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), bench.path("/var")).unwrap();
     let (code, _, err) = default("apply");
@@ -807,6 +890,14 @@ fn contents_that_make_no_sense_are_left_alone() {
     for (path, _, bytes, _) in cases {
         fs::write(bench.path(path), bytes).unwrap();
     }
+    // A page at most; space is no value.
+    let long = |bytes: usize| {
+        let path = bench.path("/proc/sys/vm/max_map_count");
+        fs::write(path, format!("{:bytes$}", 70_000)).unwrap();
+        row(&bench.json("check", 1), "max_map_count")["verdict"].clone()
+    };
+    assert_eq!(long(TUNE_VALUE_BYTES_MAX), "ok");
+    assert_eq!(long(TUNE_VALUE_BYTES_MAX + 1), "impossible");
     let rows = bench.json("check", 1);
     for (_, id, _, note) in cases {
         let row = row(&rows, id);

@@ -15,7 +15,7 @@ use crate::tune::apply::{self, Outcome};
 use crate::tune::check::{self, Checked, Named, Verdict};
 use crate::tune::journal::Journal;
 use crate::tune::layout::Layout;
-use crate::tune::rules::{Context, Needs};
+use crate::tune::rules::{CUSTOM, Context, Needs};
 use crate::tune::settings::Settings;
 use crate::tune::topology::Topology;
 use crate::tune::{plan, show};
@@ -44,7 +44,7 @@ struct Session {
     settings: Settings,
     named: Named,
     /// The profile as it was given.
-    profile: String,
+    profile: Option<String>,
 }
 
 impl Session {
@@ -70,10 +70,7 @@ impl Session {
         let needs = Needs::of(&profile, host.as_ref());
         Ok(Session {
             layout: Layout::propose(&topology, needs.workers.as_deref()),
-            profile: args
-                .profile
-                .clone()
-                .unwrap_or_else(|| needs.profile.clone()),
+            profile: args.profile.clone(),
             named: Named {
                 with: args.with.clone(),
                 without: args.without.clone(),
@@ -83,6 +80,12 @@ impl Session {
             needs,
             settings,
         })
+    }
+
+    /// The profile's name for a configuration; `None` when that names one of its own already.
+    fn profile(&self) -> Option<&str> {
+        let built_in = Some(self.needs.profile.as_str()).filter(|name| *name != CUSTOM);
+        self.profile.as_deref().or(built_in)
     }
 
     fn check(&self) -> Vec<Checked<'_>> {
@@ -120,9 +123,9 @@ fn show(args: &ShownArgs) -> Result {
         true => print_json(&show::Shown {
             topology,
             layout,
-            configuration: show::configuration(layout, &session.profile),
+            configuration: show::configuration(layout, session.profile()),
         }),
-        false => print(&show::show(topology, layout, &session.profile)),
+        false => print(&show::show(topology, layout, session.profile())),
     }
 }
 
@@ -149,7 +152,8 @@ fn plan(args: &ShownArgs) -> Result {
     }
     let title = format!(
         "skep tune plan, profile {}, workers on CPUs {}",
-        session.profile, session.layout.workers.cpus
+        session.profile().unwrap_or(CUSTOM),
+        session.layout.workers.cpus
     );
     print(&plan::script(&title, &checked))
 }
@@ -166,10 +170,10 @@ fn apply(args: &ApplyArgs) -> Result {
 
 fn revert(args: &RevertArgs) -> Result {
     let tree = open_root(&args.root)?;
-    let mut journal = open_journal(&tree, args.state.as_deref())?;
-    if journal.entries.is_empty() {
+    if !Journal::lies_in(&state_dir(&tree, args.state.as_deref())?) {
         return print("nothing was applied\n");
     }
+    let mut journal = open_journal(&tree, args.state.as_deref())?;
     let outcome = apply::revert(&tree, &mut journal);
     match journal.entries.is_empty() {
         true => journal.remove().map_err(failed)?,
@@ -181,16 +185,17 @@ fn revert(args: &RevertArgs) -> Result {
 /// Opens the journal about this root.
 fn open_journal(tree: &Tree, state: Option<&Path>) -> std::result::Result<Journal, Failure> {
     let root = std::fs::canonicalize(tree.path())?;
-    let dir = match state {
-        Some(dir) => dir.to_owned(),
-        None => default_state(&root)?,
-    };
-    Journal::open(&dir, &root).map_err(failed)
+    Journal::open(&state_dir(tree, state)?, &root).map_err(failed)
 }
 
-/// The directory below the root, unless a link on the way leads somewhere else.
-fn default_state(root: &Path) -> std::result::Result<PathBuf, Failure> {
-    let mut dir = root.to_owned();
+/// The directory that was named; or the one below the root, unless a link on the way leads
+/// somewhere else.
+fn state_dir(tree: &Tree, named: Option<&Path>) -> std::result::Result<PathBuf, Failure> {
+    if let Some(dir) = named {
+        return Ok(dir.to_owned());
+    }
+    let root = std::fs::canonicalize(tree.path())?;
+    let mut dir = root.clone();
     for part in Path::new(STATE_DIR).components() {
         dir.push(part);
         // On the host itself /var may well be a link.

@@ -170,6 +170,11 @@ impl<'a> Report<'a> {
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
+    /// Whether nothing is wrong so far.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// Whether something was already said about this key.
     pub(crate) fn mentions(&self, key: &str) -> bool {
         self.problems.iter().any(|problem| problem.key == key)

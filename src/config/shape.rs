@@ -60,7 +60,7 @@ pub(crate) fn read<T: DeserializeOwned>(report: &mut Report<'_>, text: &str) -> 
 fn find_in_table(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Step>> {
     for (key, value) in table {
         let here = Step::Key(key.get_ref().to_string());
-        if let Some(below) = find_in_value(value.get_ref(), span) {
+        if let Some(below) = find_in_value(key.get_ref(), value.get_ref(), span) {
             return Some(std::iter::once(here).chain(below).collect());
         }
         if holds(&key.span(), span) || holds(&value.span(), span) {
@@ -70,15 +70,15 @@ fn find_in_table(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Step>> 
     None
 }
 
-fn find_in_value(value: &DeValue<'_>, span: &Range<usize>) -> Option<Vec<Step>> {
+fn find_in_value(key: &str, value: &DeValue<'_>, span: &Range<usize>) -> Option<Vec<Step>> {
     let elements = match value {
         DeValue::Table(table) => return find_in_table(table, span),
         DeValue::Array(elements) => elements,
         _ => return None,
     };
     for (index, element) in elements.iter().enumerate() {
-        let here = Step::Element(index, name_of(element));
-        if let Some(below) = find_in_value(element.get_ref(), span) {
+        let here = Step::Element(index, name_of(key, element));
+        if let Some(below) = find_in_value(key, element.get_ref(), span) {
             return Some(std::iter::once(here).chain(below).collect());
         }
         if holds(&element.span(), span) {
@@ -92,10 +92,11 @@ fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-fn name_of(element: &Spanned<DeValue<'_>>) -> Option<String> {
+/// What an element of the list `key` calls itself.
+fn name_of(key: &str, element: &Spanned<DeValue<'_>>) -> Option<String> {
     let table = element.get_ref().as_table()?;
-    let name = table.get("name").or_else(|| table.get("id"))?;
-    name.get_ref().as_str().map(str::to_owned)
+    let name = if key == "setting" { "id" } else { "name" };
+    table.get(name)?.get_ref().as_str().map(str::to_owned)
 }
 
 /// The path as it is printed: `tenant.hello.limits.cpu_ms`, `tenant[2].name`, `listen.http`.

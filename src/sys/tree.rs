@@ -126,7 +126,10 @@ impl Tree {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY)
             .resolve(ResolveFlag::RESOLVE_BENEATH);
-        let name = name.trim_start_matches('/');
+        let name = match name.trim_start_matches('/') {
+            "" => ".",
+            name => name,
+        };
         let opened = openat2(self.dir.as_fd(), name, how);
         opened.map_err(|error| match error {
             Errno::EXDEV => {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::unistd::geteuid;
+
 use super::check::{Checked, Finding, Verdict};
 use super::journal::{Entry, Journal};
 use super::rules::Want;
@@ -127,6 +129,7 @@ impl Finding {
 /// Why a value was not taken, with what helps.
 fn refused(value: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied if geteuid().is_root() => " (the kernel lets nobody)",
         io::ErrorKind::PermissionDenied => " (run as root)",
         io::ErrorKind::ReadOnlyFilesystem => " (a container's view of the kernel: run on the host)",
         io::ErrorKind::InvalidInput => " (the kernel does not know this value here)",

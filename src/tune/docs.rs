@@ -42,6 +42,7 @@ fn row(setting: &Setting) -> String {
     let wanted = match &setting.wanted {
         Wanted::Value(value) => format!("`{value}`"),
         Wanted::AtLeast(least) => format!("at least {least}"),
+        Wanted::Cpus(cpus) => format!("CPUs {cpus}"),
         Wanted::AnyOf(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
             words.join(" or ")

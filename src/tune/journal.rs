@@ -90,6 +90,12 @@ impl Journal {
         })
     }
 
+    /// Whether there may be a journal in `dir`: where it cannot be told, opening it will say why.
+    pub fn lies_in(dir: &Path) -> bool {
+        let looked = dir.join(NAME).symlink_metadata();
+        !looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Where it lies.
     pub fn path(&self) -> PathBuf {
         self.dir.join(NAME)

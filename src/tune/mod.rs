@@ -23,6 +23,7 @@ pub mod places;
 pub mod plan;
 pub mod rules;
 pub mod search;
+mod setting_file;
 pub mod settings;
 pub mod show;
 pub mod topology;

@@ -110,3 +110,61 @@ fn queues(
     };
     queues.iter().map(place).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::nic::Irq;
+    use super::*;
+    use crate::sys::tree::Tree;
+
+    /// This machine with one card that has so many interrupts.
+    fn machine(irqs: usize) -> Topology {
+        let mut topology = Topology::read(&Tree::open(Path::new("/")).unwrap()).unwrap();
+        let irq = |number| Irq {
+            number,
+            name: String::new(),
+            queue: None,
+        };
+        topology.nics = vec![Nic {
+            name: "e".to_owned(),
+            node: None,
+            rx: vec![0, 3],
+            tx: Vec::new(),
+            irqs: (0..irqs).map(irq).collect(),
+        }];
+        topology
+    }
+
+    #[test]
+    fn patterns_stand_for_files() {
+        let topology = machine(2);
+        let layout = Layout::propose(&topology, Some(&[0]));
+        let cases: [(&str, &[&str]); 5] = [
+            ("/a", &["/a"]),
+            ("/{worker}", &["/0"]),
+            ("/{nic}", &["/e"]),
+            ("/{nic}/{rx}", &["/e/0", "/e/3"]),
+            ("/{irq}/x", &["/0/x", "/1/x"]),
+        ];
+        for (pattern, expected) in cases {
+            let found = places(pattern, &topology, &layout).unwrap();
+            let found: Vec<_> = found.iter().map(|place| place.path.as_str()).collect();
+            assert_eq!(found, expected);
+        }
+        let none = places("/{nic}/{tx}", &topology, &layout).unwrap_err();
+        assert_eq!(none, "the network card has none that are its own");
+    }
+
+    #[test]
+    fn at_most_so_many() {
+        let all = |count| {
+            let topology = machine(count);
+            let layout = Layout::propose(&topology, None);
+            places("/{irq}", &topology, &layout).map(|places| places.len())
+        };
+        assert_eq!(all(TUNE_PLACES_MAX), Ok(TUNE_PLACES_MAX));
+        assert!(all(TUNE_PLACES_MAX + 1).is_err());
+    }
+}

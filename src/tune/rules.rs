@@ -12,6 +12,9 @@ use crate::config::{CpuSet, Host, Profile};
 /// Descriptors of a worker beside connections and tenants: ring, engines, mailboxes, log.
 const OPEN_FILES_OTHER: u64 = 1_024;
 
+/// What a profile is called that equals no built-in one.
+pub const CUSTOM: &str = "custom";
+
 /// A named way to compute a wanted value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,7 +38,7 @@ pub enum Rule {
 /// What the configuration asks of the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Needs {
-    /// The profile's name; `custom` for one that is no built-in.
+    /// The profile's name; [`CUSTOM`] for one that is no built-in.
     pub profile: String,
     /// The cores of configured workers.
     pub workers: Option<Vec<usize>>,
@@ -53,23 +56,28 @@ impl Needs {
         let connections = host.map_or(CONNECTIONS_MAX.default, |host| {
             host.http.connections_max as u64
         });
+        // A core may have a profile of its own, and the limit is one for every process.
+        let own = host
+            .into_iter()
+            .flat_map(|host| host.core_profiles.values())
+            .map(|own| own.profile.mappings_needed(tenants));
         Needs {
             profile: name_of(profile).to_owned(),
             workers: host.map(|host| host.cores.clone()),
-            mappings: profile.mappings_needed(tenants),
+            mappings: own.fold(profile.mappings_needed(tenants), u64::max),
             open_files: connections + tenants as u64 + OPEN_FILES_OTHER,
         }
     }
 }
 
-/// The built-in profile that is the same.
+/// The built-in profile that is the same, or [`CUSTOM`].
 fn name_of(profile: &Profile) -> &'static str {
     let mut names = Profile::names();
     let same = |name: &&str| {
         let built_in = Profile::find(name, std::path::Path::new(""));
         built_in.is_ok_and(|built_in| built_in == *profile)
     };
-    names.find(same).unwrap_or("custom")
+    names.find(same).unwrap_or(CUSTOM)
 }
 
 /// What one place should hold.
@@ -106,6 +114,7 @@ impl Context<'_> {
             Wanted::Value(value) => Ok(Want::AnyOf(vec![value.clone()])),
             Wanted::AnyOf(words) => Ok(Want::AnyOf(words.clone())),
             Wanted::AtLeast(least) => Ok(at_least(*least, *least)),
+            Wanted::Cpus(cpus) => Ok(Want::Cpus(cpus.clone())),
             Wanted::Rule(rule) => self.compute(*rule, of),
         }
     }

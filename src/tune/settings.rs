@@ -15,11 +15,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::rules::Rule;
-use crate::config::limits::TUNE_SETTINGS_MAX;
-use crate::config::{Errors, Report, read_shape, read_text};
+use super::setting_file;
+use crate::config::{CpuSet, Errors, Report, read_text};
 
 /// The built-in files, in the order in which their settings are applied.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -36,9 +35,6 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../tuning/host/processor.toml"),
     ),
 ];
-
-/// What a path may hold.
-pub(super) const PLACEHOLDERS: &[&str] = &["{cpu}", "{worker}", "{nic}", "{rx}", "{tx}", "{irq}"];
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +111,8 @@ pub enum Wanted {
     AtLeast(u64),
     /// One of these; the first is written.
     AnyOf(Vec<String>),
+    /// Exactly these CPUs.
+    Cpus(CpuSet),
     /// What a rule computes.
     Rule(Rule),
 }
@@ -145,11 +143,8 @@ impl Settings {
         let mut settings: Vec<Setting> = Vec::new();
         for (path, text) in files {
             let mut report = Report::new(&path, &text);
-            let file = read_shape::<File>(&mut report, &text);
             let subject = path.file_stem().unwrap_or_default().to_string_lossy();
-            for raw in file.iter().flat_map(|file| &file.setting) {
-                check(&mut report, raw, &subject, &mut settings);
-            }
+            setting_file::read(&mut report, &text, &subject, &mut settings);
             report.finish(())?;
         }
         Ok(Settings(settings))
@@ -198,165 +193,9 @@ fn files_of(dir: &Path) -> Result<Vec<(PathBuf, String)>, Errors> {
     paths.into_iter().map(read).collect()
 }
 
-/// A file as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    setting: Vec<Spanned<Raw>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    id: String,
-    path: Option<Spanned<String>>,
-    boot: Option<String>,
-    limit: Option<Resource>,
-    #[serde(default)]
-    format: Format,
-    value: Option<String>,
-    at_least: Option<u64>,
-    any_of: Option<Vec<String>>,
-    rule: Option<Rule>,
-    only_for: Option<Vec<String>>,
-    why: String,
-    source: String,
-    cost: String,
-    undo: String,
-    absent: Option<String>,
-}
-
-/// Turns one entry into a setting, or says what is wrong with it.
-fn check(report: &mut Report<'_>, raw: &Spanned<Raw>, subject: &str, settings: &mut Vec<Setting>) {
-    let (span, raw) = (raw.span(), raw.get_ref());
-    let key = |name: &str| format!("setting.{}{name}", raw.id);
-    if settings.iter().any(|setting| setting.id == raw.id) {
-        report.place(Some(span.clone()), key(""), "defined twice", "each id once");
-    }
-    if settings.len() == TUNE_SETTINGS_MAX {
-        let right = format!("at most {TUNE_SETTINGS_MAX} in all");
-        report.place(Some(span), key(""), "one setting too many", right);
-        return;
-    }
-    let target = match (&raw.path, &raw.boot, raw.limit) {
-        (Some(path), None, None) => {
-            if let Err((wrong, right)) = check_path(path.get_ref()) {
-                report.value(path.span(), key(".path"), wrong, right);
-            }
-            Some(Target::File {
-                pattern: path.get_ref().clone(),
-                format: raw.format,
-            })
-        }
-        (None, Some(argument), None) => Some(Target::Boot(argument.clone())),
-        (None, None, Some(resource)) => Some(Target::Limit(resource)),
-        _ => {
-            let right = "exactly one of path, boot, limit";
-            let at = Some(span.clone());
-            report.place(at, key(""), "not clear what is set", right);
-            None
-        }
-    };
-    let wanted = match (&raw.value, raw.at_least, &raw.any_of, raw.rule) {
-        (Some(value), None, None, None) => Some(Wanted::Value(value.clone())),
-        (None, Some(least), None, None) => Some(Wanted::AtLeast(least)),
-        (None, None, Some(words), None) if !words.is_empty() => Some(Wanted::AnyOf(words.clone())),
-        (None, None, None, Some(rule)) => Some(Wanted::Rule(rule)),
-        _ => {
-            let right = "exactly one of value, at_least, any_of (with a word in it), rule";
-            let at = Some(span.clone());
-            report.place(at, key(""), "not clear what is wanted", right);
-            None
-        }
-    };
-    let (Some(target), Some(wanted)) = (target, wanted) else {
-        return;
-    };
-    if let Some(right) = misfit(&target, &wanted) {
-        let wrong = "what is wanted does not fit what is set";
-        report.place(Some(span), key(""), wrong, right);
-    }
-    settings.push(Setting {
-        id: raw.id.clone(),
-        subject: subject.to_owned(),
-        target,
-        wanted,
-        audience: match &raw.only_for {
-            None => Audience::All,
-            Some(profiles) => Audience::Profiles(profiles.clone()),
-        },
-        why: raw.why.clone(),
-        source: raw.source.clone(),
-        cost: raw.cost.clone(),
-        undo: raw.undo.clone(),
-        absent: raw.absent.clone(),
-    });
-}
-
-/// What is wrong with a path, and what would be right.
-fn check_path(path: &str) -> Result<(), (&'static str, String)> {
-    if !path.starts_with("/proc/") && !path.starts_with("/sys/") {
-        return Err((
-            "not a file of the kernel",
-            "a path below /proc or /sys".to_owned(),
-        ));
-    }
-    if path.split('/').any(|part| part == "..") {
-        return Err(("leads upwards", "a path without `..`".to_owned()));
-    }
-    let mut rest = path.to_owned();
-    for placeholder in PLACEHOLDERS {
-        rest = rest.replace(placeholder, "");
-    }
-    if rest.contains(['{', '}']) {
-        let right = format!("known: {}", PLACEHOLDERS.join(", "));
-        return Err(("unknown placeholder", right));
-    }
-    let kinds = PLACEHOLDERS.iter().filter(|it| path.contains(**it)).count();
-    let queue_of_nic = path.contains("{nic}") && (path.contains("{rx}") || path.contains("{tx}"));
-    match (kinds, queue_of_nic) {
-        (0 | 1, _) if path.contains("{rx}") || path.contains("{tx}") => Err((
-            "a queue of no card",
-            "{nic} in front of {rx} or {tx}".to_owned(),
-        )),
-        (0 | 1, _) | (2, true) => Ok(()),
-        _ => Err((
-            "too many placeholders",
-            "one, or {nic} with {rx} or {tx}".to_owned(),
-        )),
-    }
-}
-
-/// What would fit, where the two do not.
-fn misfit(target: &Target, wanted: &Wanted) -> Option<String> {
-    let placeholder = match target {
-        Target::File { pattern, .. } => Some(pattern.as_str()),
-        Target::Boot(_) | Target::Limit(_) => None,
-    };
-    match (target, wanted) {
-        (_, Wanted::Rule(rule)) => rule.misfit(target, placeholder),
-        (Target::Boot(_), _) => Some("rule, for a kernel argument".to_owned()),
-        (Target::Limit(_), Wanted::AtLeast(_)) => None,
-        (Target::Limit(_), _) => Some("at_least or rule, for a limit".to_owned()),
-        (Target::File { format, .. }, Wanted::AtLeast(_)) if *format != Format::Words => {
-            Some("at_least only with numbers (format words)".to_owned())
-        }
-        (Target::File { .. }, _) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const GOOD: &str = "[[setting]]\nid = 'a'\npath = '/proc/sys/a'\nvalue = '1'\nwhy = ''\nsource = ''\ncost = ''\nundo = ''\n";
-
-    fn load(text: &str) -> Result<Settings, String> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a.toml"), text).unwrap();
-        let name = format!("{}/", dir.path().display());
-        Settings::load(Some(dir.path())).map_err(|errors| errors.to_string().replace(&name, ""))
-    }
 
     #[test]
     fn built_in_settings_are_right() {
@@ -374,119 +213,6 @@ mod tests {
         }
         let last = settings.iter().last().map(|setting| setting.id.as_str());
         assert_eq!(last, Some("smt"), "it takes CPUs away that others name");
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let cases = [
-            (
-                "value = '1'",
-                "valu = '1'",
-                "a.toml:4: setting.a.valu: unknown key; known here: id,",
-            ),
-            (
-                "value = '1'",
-                "",
-                "a.toml:1: setting.a: not clear what is wanted; exactly one of value,",
-            ),
-            (
-                "value = '1'",
-                "value = '1'\nat_least = 2",
-                "a.toml:1: setting.a: not clear what is wanted",
-            ),
-            (
-                "value = '1'",
-                "any_of = []",
-                "a.toml:1: setting.a: not clear what is wanted",
-            ),
-            (
-                "value = '1'",
-                "rule = 'guess'",
-                "a.toml:4: setting.a.rule: unknown value (got 'guess'); max_map_count,",
-            ),
-            (
-                "value = '1'",
-                "rule = 'queue_cpu'",
-                "a.toml:1: setting.a: what is wanted does not fit what is set; {irq}",
-            ),
-            (
-                "value = '1'",
-                "at_least = 1\nformat = 'mask'",
-                "a.toml:1: setting.a: what is wanted does not fit",
-            ),
-            (
-                "value = '1'",
-                "value = 1",
-                "a.toml:4: setting.a.value: wrong type (got 1); a string",
-            ),
-            (
-                "path = '/proc/sys/a'",
-                "",
-                "a.toml:1: setting.a: not clear what is set; exactly one of path, boot, limit",
-            ),
-            (
-                "path = '/proc/sys/a'",
-                "boot = 'a'",
-                "a.toml:1: setting.a: what is wanted does not fit what is set; rule,",
-            ),
-            (
-                "/proc/sys/a",
-                "/etc/passwd",
-                "a.toml:3: setting.a.path: not a file of the kernel (got '/etc/passwd'); a path below /proc or /sys",
-            ),
-            (
-                "/proc/sys/a",
-                "/proc/../etc/a",
-                "a.toml:3: setting.a.path: leads upwards",
-            ),
-            (
-                "/proc/sys/a",
-                "/sys/{disk}",
-                "a.toml:3: setting.a.path: unknown placeholder (got '/sys/{disk}'); known: {cpu},",
-            ),
-            (
-                "/proc/sys/a",
-                "/sys/{rx}",
-                "a.toml:3: setting.a.path: a queue of no card",
-            ),
-            (
-                "/proc/sys/a",
-                "/sys/{cpu}/{nic}",
-                "a.toml:3: setting.a.path: too many placeholders",
-            ),
-            (
-                "why = ''",
-                "",
-                "a.toml:1: setting.a: missing key why; add it",
-            ),
-            (
-                "undo = ''",
-                "undo = ''\n[[setting]]\nid = 'a'\npath = '/sys/b'\nvalue = ''\nwhy = ''\nsource = ''\ncost = ''\nundo = ''",
-                "a.toml:9: setting.a: defined twice; each id once",
-            ),
-            (
-                "[[setting]]",
-                "[[settings]]",
-                "a.toml:1: settings[0]: unknown key; known here: setting",
-            ),
-        ];
-        assert!(load(GOOD).is_ok());
-        for (from, to, expected) in cases {
-            let text = GOOD.replacen(from, to, 1);
-            let error = load(&text).err().unwrap_or_default();
-            assert!(error.starts_with(expected), "{to}: {error}");
-        }
-    }
-
-    #[test]
-    fn at_most_so_many() {
-        let many = |count| (0..count).map(|id| GOOD.replacen("'a'", &format!("'a{id}'"), 1));
-        assert!(load(&many(TUNE_SETTINGS_MAX).collect::<String>()).is_ok());
-        let error = load(&many(TUNE_SETTINGS_MAX + 1).collect::<String>()).unwrap_err();
-        assert!(
-            error.contains("one setting too many; at most 256"),
-            "{error}"
-        );
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn takes(target: &Target) -> &'static str {
 }
 
 /// Machine and proposal, for a person.
-pub fn show(topology: &Topology, layout: &Layout, profile: &str) -> String {
+pub fn show(topology: &Topology, layout: &Layout, profile: Option<&str>) -> String {
     let mut out = String::new();
     machine(&mut out, topology);
     line(&mut out, format_args!("\nlayout"));
@@ -170,7 +170,8 @@ fn card(nic: &Nic) -> String {
 }
 
 /// The `[workers]` section.
-pub fn configuration(layout: &Layout, profile: &str) -> String {
+/// The profile is `None` where it is a file of one's own that the configuration names already.
+pub fn configuration(layout: &Layout, profile: Option<&str>) -> String {
     let mut out = String::from("[workers]\ncores = [");
     let mut column = "cores = [".len();
     for (index, cpu) in layout.workers.cpus.iter().enumerate() {
@@ -189,7 +190,10 @@ pub fn configuration(layout: &Layout, profile: &str) -> String {
         column += text.len();
         out.push_str(&text);
     }
-    line(&mut out, format_args!("]\nprofile = \"{profile}\""));
+    match profile.map(toml::Value::from) {
+        Some(profile) => line(&mut out, format_args!("]\nprofile = {profile}")),
+        None => line(&mut out, format_args!("]")),
+    }
     out
 }
 

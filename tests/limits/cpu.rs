@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use skep::sys::priority::{Wake, wake_at_once};
+
 use super::{alone, check_fault, get, kitchen, shared};
 use crate::common::{PATIENCE, Tenant, TestHost, cores, cpu_ns, pin_thread};
 
@@ -103,7 +105,12 @@ fn a_guest_gets_its_whole_budget_on_a_busy_core() {
         // It had half of the core at most; by wall time it would have been stopped at half its budget.
         assert!(line["wall_us"].as_u64() >= Some(150_000), "{line}");
     }
-    check_used(100, used_us, 1);
+    // A real-time ticker comes in time whatever else computes there.
+    let in_time = match std::thread::spawn(wake_at_once).join().expect("a thread") {
+        Wake::RealTime => 3,
+        Wake::Fair => 1,
+    };
+    check_used(100, used_us, in_time);
 }
 
 /// Ends a thread that runs until it is told not to.

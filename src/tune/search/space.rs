@@ -71,7 +71,7 @@ impl Space {
             keys.push(key);
         }
         let count: usize = keys.iter().map(|key| key.changes.len()).sum();
-        if keys.is_empty() {
+        if keys.is_empty() && report.is_clean() {
             let right = "a [[key]] with name, values and why";
             report.place(None, "", "nothing to try", right);
         }
