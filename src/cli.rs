@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Budget;
 
-pub use tune::{ApplyArgs, RevertArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
+pub use tune::{ApplyArgs, RevertArgs, SearchArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
 
 /// Where `demo` and `run` listen unless told otherwise.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
@@ -213,6 +213,10 @@ mod tests {
             "skep tune plan",
             "skep tune apply --state d",
             "skep tune revert --root /r --state d",
+            "skep tune search --scenario s.toml --objective x -o p.toml",
+            "skep tune search --scenario s.toml --objective x -o p.toml --base b --space s --load-cores 1,3 \
+             --server-cores 0 --set a=b --set c=d --seed 7 --candidates 4 --quick --force --overwrite \
+             --load-tool t",
             "skep worker",
             "skep broker",
             "skep compile-job",
@@ -229,9 +233,13 @@ mod tests {
             "skep tune",
             "skep tune apply --json",
             "skep tune revert --profile latency",
+            "skep tune search --scenario s.toml --objective x",
+            "skep tune search --scenario s.toml --objective x -o p.toml --candidates 0",
+            "skep tune search --scenario s.toml --objective x -o p.toml --candidates 129",
+            "skep tune search --scenario s.toml --objective x -o p.toml --set a",
         ];
         for line in good {
-            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+            if let Err(error) = Cli::try_parse_from(line.split_whitespace()) {
                 panic!("{line}: {error}");
             }
         }

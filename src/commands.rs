@@ -26,6 +26,8 @@ pub type Result = std::result::Result<(), Failure>;
 pub enum Failure {
     /// The configuration is wrong; exit code 2.
     Config(Errors),
+    /// Something else that was given is wrong, and this says what; exit code 2.
+    Wrong(String),
     /// It could not be done; exit code 1.
     Failed(anyhow::Error),
     /// The same, and everything is said; exit code 1.
@@ -74,6 +76,10 @@ pub fn exit_code(result: Result) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(errors)) => {
             eprintln!("{errors}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Wrong(line)) => {
+            eprintln!("{line}");
             ExitCode::from(2)
         }
         Err(Failure::Told) => ExitCode::FAILURE,

@@ -1,11 +1,15 @@
 //! The words of `skep tune`.
 
+mod search;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+pub use search::SearchArgs;
+
 pub(super) const EXAMPLES: &str = "\
-Nothing is written except by `apply` and `revert`.
+Nothing of the host is written except by `apply` and `revert`.
 
 Examples:
   skep tune show                         what this host is made of, and who should do what
@@ -36,6 +40,9 @@ pub enum TuneAction {
     Apply(ApplyArgs),
     /// Put back what was there before the first `apply`
     Revert(RevertArgs),
+    /// Find a core profile that beats another on an objective, by measuring
+    #[command(after_help = search::EXAMPLES)]
+    Search(SearchArgs),
 }
 
 /// What is looked at.

@@ -1,5 +1,7 @@
 //! What each action of `skep tune` does, in terms of `tune`.
 
+mod search;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +31,7 @@ pub fn tune(args: &TuneArgs) -> Result {
         TuneAction::Plan(args) => plan(args),
         TuneAction::Apply(args) => apply(args),
         TuneAction::Revert(args) => revert(args),
+        TuneAction::Search(args) => search::search(args),
     }
 }
 

@@ -71,6 +71,11 @@ impl Profile {
         relate(&chain, merged)
     }
 
+    /// Whether `name_or_path` is a path: it holds a `/` or ends in `.toml`.
+    pub(crate) fn is_path(name_or_path: &str) -> bool {
+        is_path(name_or_path)
+    }
+
     /// Whether `name_or_path` is neither a built-in name nor a path.
     pub(super) fn is_unknown_name(name_or_path: &str) -> bool {
         !is_path(name_or_path) && Profile::names().all(|name| name != name_or_path)
@@ -242,7 +247,8 @@ fn check_keys(
 }
 
 impl Key {
-    fn check(&self, value: &Value) -> Result<(), &'static str> {
+    /// Whether it may have this value; else what is wrong.
+    pub(crate) fn check(&self, value: &Value) -> Result<(), &'static str> {
         match value {
             Value::Boolean(_) if self.is_switch() => Ok(()),
             Value::Integer(_) if self.is_switch() => Err("wrong type"),

@@ -6,8 +6,10 @@
 //! tuning/host/*.toml ──► settings ──► places ─────────┘      └────► apply ──► journal ──► revert
 //! ```
 //!
-//! Everything is read and written below one directory, `/` or another (`sys::tree`), so that a host
-//! can be looked at from a copy of its `/sys` and `/proc`.
+//! `search` looks for a core profile instead, by measuring.
+//!
+//! Everything of the host is read and written below one directory, `/` or another (`sys::tree`), so
+//! that a host can be looked at from a copy of its `/sys` and `/proc`.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +22,7 @@ pub mod nic;
 pub mod places;
 pub mod plan;
 pub mod rules;
+pub mod search;
 mod setting_file;
 pub mod settings;
 pub mod show;

@@ -211,7 +211,7 @@ pub(super) fn word(tree: &Tree, name: &str) -> Option<String> {
 }
 
 /// What follows `start` on the line that begins with it.
-fn line(tree: &Tree, name: &str, start: &str) -> Option<String> {
+pub(super) fn line(tree: &Tree, name: &str, start: &str) -> Option<String> {
     let text = tree.text(name, TUNE_FILE_BYTES_MAX).ok()?;
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix(start).map(str::to_owned))

@@ -50,6 +50,16 @@ fixed! {
     TUNE_PLACES_MAX: usize = 65_536, "files", "Files that one setting stands for: every queue of every NIC of a large host.";
     TUNE_JOURNAL_BYTES_MAX: usize = 32 << 20, "bytes", "The journal of changed values; 65,536 entries of 300 bytes and room.";
 
+    // Searching for a profile.
+    TUNE_SEARCH_CANDIDATES_MAX: usize = 128, "candidates", "Changes tried in the first round of `skep tune search`; the built-in space has three dozen.";
+    TUNE_SEARCH_COMBINED_MAX: usize = 6, "changes", "Changes that are combined, the best first: 15 pairs and all of them together.";
+    TUNE_SEARCH_ROUNDS_MAX: usize = 7, "rounds", "Each halves what is left: 128 candidates are one after seven.";
+    TUNE_SEARCH_PAIRS: usize = 10, "pairs", "Of runs in which the winner is held against its base: Student's t for 9 degrees of freedom is 2.26.";
+    TUNE_SEARCH_PAIRS_QUICK: usize = 5, "pairs", "The same with --quick; fewer say nothing (t is 2.78 here, 12.7 for two pairs).";
+    TUNE_SEARCH_TRIAL_S_MAX: u64 = 7_200, "s", "One measurement; a search for a capacity of 15 points, 5 runs of 40 s each, takes 50 minutes.";
+    TUNE_SEARCH_STOP_S: u64 = 20, "s", "From SIGTERM to SIGKILL for a measurement that is ended; it gives its own server 15 s.";
+    TUNE_SEARCH_RESULTS_BYTES_MAX: u64 = 256 << 20, "bytes", "The results of one measurement; ten thousand tenants over minutes are below 10 MB.";
+
     // Components and artifacts.
     COMPONENT_BYTES_MAX: u64 = 256 << 20, "bytes", "A component's file; a componentize-py one is 18 MB.";
     ARTIFACT_BYTES_MAX: u64 = 1 << 30, "bytes", "A compiled artifact; about twice its component's size.";
