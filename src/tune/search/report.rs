@@ -28,8 +28,8 @@ pub fn search(evidence: &Evidence, candidates: usize, all: usize) -> String {
     let (objective, base) = (&evidence.objective, &evidence.base);
     let machine = machine(&evidence.machine);
     format!(
-        "{objective}\non {machine}\n{candidates} candidates that differ from {base} in one \
-         change{chosen}"
+        "{objective}\non {machine}\ncandidates that differ from {base} in one change: \
+         {candidates}{chosen}"
     )
 }
 

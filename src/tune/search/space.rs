@@ -263,8 +263,8 @@ mod tests {
             ("why = ''", "", "s.toml:1: key.slice_us: missing key why"),
             (
                 "why = ''",
-                "because = ''",
-                "s.toml:5: key.slice_us.because: unknown key; known here: name,",
+                "why = ''\nbecause = ''",
+                "s.toml:6: key.slice_us.because: unknown key; known here: name,",
             ),
         ];
         for (from, to, expected) in cases {
