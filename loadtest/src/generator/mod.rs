@@ -238,13 +238,16 @@ impl<'a> Generator<'a> {
                 .turn(Duration::from_nanos(wait), &mut completions)?;
             self.now = self.job.now();
             let spent = self.now - before;
-            self.recorder.waited_ns[self.phase] += if wait == 0 && completions.is_empty() {
+            let idle = if wait == 0 && completions.is_empty() {
                 // It spun until the next request is due.
                 spent
             } else {
                 // What the kernel did for it meanwhile is work.
                 spent.saturating_sub(thread_cpu_ns() - cpu_before)
             };
+            if before < end {
+                self.recorder.waited_ns[self.phase] += idle;
+            }
             for completion in completions.drain(..) {
                 self.complete(completion)?;
             }

@@ -93,10 +93,19 @@ impl Scenario {
                     known.join(", ")
                 ));
             }
+            // A ratio needs something to compare with.
+            let measured: Vec<&Phase> = self
+                .phases
+                .iter()
+                .filter(|phase| phase.kind == PhaseKind::Measure)
+                .collect();
+            let is_ratio = objective.metric == objective::Metric::IsolationRatio;
             let mut is_of_any = false;
             for (index, population) in self.populations.iter_mut().enumerate() {
                 let active = phases.iter().any(|phase| phase.active.contains(&index));
-                if active && population.arrival.is_open() {
+                let comparable =
+                    !is_ratio || measured.iter().any(|phase| phase.active.contains(&index));
+                if active && comparable && population.arrival.is_open() {
                     population.objectives.push(objective.clone());
                     is_of_any = true;
                 }
