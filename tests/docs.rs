@@ -41,3 +41,20 @@ fn faults() {
     );
     check("FAULTS.md", &text);
 }
+
+/// A profile that a search found is one that `serve` takes, and the one that the README shows.
+#[test]
+fn found_profiles() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let profile = skep::config::Profile::find("./tuning/found/isolation.toml", root)
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((profile.slice_us, profile.tick_us), (250, 125));
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("a README");
+    let text = std::fs::read_to_string(root.join("tuning/found/isolation.toml")).expect("a file");
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        assert!(readme.contains(line), "{line}");
+    }
+}
