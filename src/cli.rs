@@ -97,7 +97,7 @@ pub struct ServeArgs {
     /// What to serve.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Directory for pid files: supervisor.pid, broker.pid, worker-0.pid, …
+    /// Directory for a pid file of each process: supervisor.pid, worker-0.pid and so on
     #[arg(long, value_name = "DIR")]
     pub pid_dir: Option<PathBuf>,
 }
