@@ -89,6 +89,9 @@ pub const CHECK_PATIENCE_S: u64 = 60;
 /// Longest wait for a scenario's own server to end after SIGTERM, in seconds; then SIGKILL.
 pub const SERVER_STOP_S: u64 = 15;
 
+/// How often a repeated action may happen in its phase; every ten seconds of a day is 8,640.
+pub const ACTION_REPEATS_MAX: f64 = 10_000.0;
+
 /// Longest time that an action of a phase may take, in seconds.
 pub const ACTION_S: u64 = 30;
 

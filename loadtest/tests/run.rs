@@ -595,6 +595,11 @@ fn what_is_wrong_with_a_scenario_is_said_at_once_and_exits_with_2() {
         ),
         (
             "seconds = 1\n",
+            "seconds = 1000\n[[phase.action]]\nevery_s = 0.05\nsignal = \"HUP\"\n",
+            &["every_s: repeats it 20000 times in the phase; at most 10000"],
+        ),
+        (
+            "seconds = 1\n",
             "seconds = 1\n[[phase.action]]\nat_s = 2\nrun = [\"x\"]\n",
             &["at_s: 2; has to be 0 to less than 1 s, the phase's length"],
         ),

@@ -705,6 +705,19 @@ impl Check {
             ),
             None => None,
         };
+        if let Some(every) = every_s
+            && seconds / every > limits::ACTION_REPEATS_MAX
+        {
+            self.complain(
+                &format!("{at}: every_s"),
+                format_args!(
+                    "repeats it {:.0} times in the phase; at most {}",
+                    seconds / every,
+                    limits::ACTION_REPEATS_MAX
+                ),
+            );
+            return None;
+        }
         let what = match (raw.run, raw.signal) {
             (Some(command), None) if !command.is_empty() => Deed::Run(command),
             (None, Some(signal)) => {
