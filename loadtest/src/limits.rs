@@ -3,10 +3,11 @@
 /// Longest latency that is told apart: an hour. A run is over before.
 pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 
-/// Tenants of one population. Each costs about 100 bytes a generator, and 420 more a phase.
+/// Tenants of one population. Each costs about 100 bytes a generator, and 1 KiB more where its latency
+/// is kept.
 pub const TENANTS_MAX: usize = 1_000_000;
 
-/// Tenants whose latency is kept one by one, in each phase; of larger populations each row is a group.
+/// Tenants of a population whose latency is kept one by one; of larger populations only counts are.
 pub const TENANT_HISTOGRAMS_MAX: usize = 20_000;
 
 /// Tenants times phases whose share of answers is kept, for fairness; 8 bytes each.

@@ -239,7 +239,7 @@ pub struct Tenant {
     pub succeeded: u64,
     /// Errors.
     pub errors: u64,
-    /// Percentiles to 10 %, in milliseconds.
+    /// Percentiles to 6 %, in milliseconds; 0 in populations too large to keep them.
     pub p50_ms: f64,
     /// 99th.
     pub p99_ms: f64,
