@@ -25,6 +25,12 @@ pub mod engine {
 pub mod fault;
 #[path = "../src/http/mod.rs"]
 pub mod http;
+#[path = "../src/isolation"]
+pub mod isolation {
+    mod layer;
+
+    pub use layer::{Layer, Report, State};
+}
 #[path = "../src/sys"]
 pub mod sys {
     pub mod channel;
