@@ -145,9 +145,9 @@ fn data_segments(count: usize) -> Vec<u8> {
     ]))
 }
 
-/// Five million elements of one function.
+/// A million elements of one function.
 fn elements() -> Vec<u8> {
-    let count = 5_000_000;
+    let count = 1_000_000;
     let passive = [&[1, 0][..], &vector(count, (0..count).map(|_| vec![0]))].concat();
     with_module(&module(&[
         section(core::TYPE, &[1, 0x60, 0, 0]),
