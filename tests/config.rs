@@ -154,6 +154,15 @@ skep.toml:10: tenant.a.hosts: already used in line 6 (got 'a.test'); one that no
 }
 
 #[test]
+fn a_problem_is_one_line_whatever_is_in_a_path() {
+    let dir = directory();
+    let text = BASE.replace("ok.wasm", "no\\nsuch\\u001b[2J");
+    let told = complaints(dir.path(), &text);
+    assert!(told.contains("no\\nsuch\\u{1b}[2J"), "{told}");
+    assert!(!told.chars().any(char::is_control), "{told:?}");
+}
+
+#[test]
 fn files_without_the_right_beginning() {
     let dir = directory();
     let tenant = |lines: &str| format!("[listen]\nhttp = ['[::]:80']\n[[tenant]]\n{lines}\n");

@@ -180,7 +180,7 @@ impl Tenants {
         let component = placed.tenant.component.clone();
         let tools = self.workshops.at(workshop);
         tokio::spawn(async move {
-            let outcome = preparer.prepare(&tools, component).await;
+            let outcome = preparer.prepare(&tools, &tenant, component).await;
             // Nobody listens only when the broker is ending.
             let _ = events
                 .send(Event::Prepared {

@@ -33,7 +33,15 @@ pub enum InspectError {
 /// # Errors
 /// See [`InspectError`].
 pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
-    let malformed = |e: wasmparser::BinaryReaderError| InspectError::Malformed(e.to_string());
+    // It may have a dump of bytes in it, a line each.
+    let malformed = |e: wasmparser::BinaryReaderError| {
+        InspectError::Malformed(
+            e.to_string()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
+    };
     let mut exports = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -97,6 +105,16 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(flavour(&handler(name)), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let other_magic = b"\0asm\x0d\0\x01\0\x01\x08\x01asm\x01\0\0\0";
+        let reason = flavour(other_magic).unwrap_err().to_string();
+        assert!(
+            reason.contains("magic") && !reason.contains('\n'),
+            "{reason:?}"
+        );
     }
 
     #[test]

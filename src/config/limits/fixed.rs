@@ -66,9 +66,15 @@ fixed! {
     ARTIFACT_WAIT_MS: u64 = 5_000, "ms", "How long a request waits for its tenant's artifact, then 503.";
     ARTIFACT_WAITERS_MAX: usize = 1_024, "requests", "Requests of one worker that wait for artifacts; above it 503.";
     COMPILE_WALL_MS: u64 = 120_000, "ms", "One compile job; a 12 MB JavaScript component takes 13 s on one core.";
+    COMPILE_CPU_S: u64 = 20, "s", "CPU time of one compile job, whatever its component's size, ten times what a program of 1 MB takes.";
+    COMPILE_CPU_S_PER_MIB: u64 = 10, "s", "More of it for each MiB of the component, up to twice compile_wall_ms: JavaScript and Python ones take 1 s.";
+    COMPILE_QUICK_CPU_S: u64 = 2, "s", "CPU time of a small component's first try; who needs more waits behind the large ones and starts again.";
+    COMPILE_QUICK_WALL_MS: u64 = 10_000, "ms", "Wall time of that try: on a busy core a job of the lowest priority gets a fifth of it, or less.";
+    COMPILE_DEBT_HALF_LIFE_S: u64 = 600, "s", "Of tenants that wait to be compiled the one with the least compile time lately is next; this long ago counts half.";
+    COMPILE_KILLED_RETRY_MS: u64 = 5_000, "ms", "Pause before a compile job that the host killed, mostly for want of memory, is tried once more.";
     COMPILE_MEMORY_MIB: u64 = 4_096, "MiB", "Address space of one compile job; a component that needs more is refused.";
-    COMPILE_JOBS_MAX: usize = 1, "jobs", "Compile jobs at once in each of two lanes, small and large, so that a new tenant does not starve the workers.";
-    COMPILE_SMALL_BYTES: u64 = 2 << 20, "bytes", "A component up to this compiles in the small lane: it never waits behind one that takes 20 s.";
+    COMPILE_JOBS_MAX: usize = 1, "jobs", "Compile jobs at once in each of two lanes, quick and slow, so that a new tenant does not starve the workers.";
+    COMPILE_SMALL_BYTES: u64 = 2 << 20, "bytes", "A component up to this is tried in the quick lane first: it never waits behind one that takes 20 s.";
 
     // Processes.
     CONTROL_MESSAGE_BYTES_MAX: usize = 192 << 10, "bytes", "A control message; below the kernel's default send buffer of 212,992.";
