@@ -45,7 +45,7 @@ pub enum Attack {
 
 /// What every case's tenant has unless its own limits say otherwise. The CPU time is long enough to be felt
 /// by the victim if the attacker was not interrupted.
-pub const LIMITS: Limits = &[("cpu_ms", 100), ("wall_ms", 3_000), ("memory_mib", 96)];
+pub const LIMITS: Limits = &[("cpu_ms", 100), ("wall_ms", 20_000), ("memory_mib", 96)];
 
 /// The attacker guest is asked for a path.
 pub const fn get(name: &'static str, path: &'static str, answer: &'static str) -> Case {

@@ -138,10 +138,10 @@ const CASES: &[Case] = &[
     ),
     made(
         "many-functions",
-        "50,000 functions",
+        "10,000 functions",
         || {
             handler(
-                &"(func (param i32) (result i32) (local.get 0))".repeat(50_000),
+                &"(func (param i32) (result i32) (local.get 0))".repeat(10_000),
                 "",
             )
         },

@@ -77,7 +77,6 @@ pub fn run(attack: Attack) -> Left {
                 ("x-skep-fault", b"host"),
                 ("x-skep-reason", b"internal"),
                 ("te", b"trailers"),
-                ("trailer", b"x"),
             ];
             lie(attack, list);
         }
