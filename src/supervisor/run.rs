@@ -154,6 +154,7 @@ impl Supervisor {
 
     /// Takes what the children said.
     fn hear(&mut self) {
+        let mut isolated = Vec::new();
         for child in self
             .workers
             .iter_mut()
@@ -161,6 +162,7 @@ impl Supervisor {
         {
             for message in child.hear::<FromWorker>() {
                 match message {
+                    FromWorker::Isolated(layers) => isolated.push(("worker", layers.line())),
                     FromWorker::Ready => child.ready = true,
                     FromWorker::Committed => {
                         child.uncommitted = child.uncommitted.saturating_sub(1);
@@ -172,6 +174,7 @@ impl Supervisor {
         if let Some(broker) = &mut self.broker.child {
             for message in broker.hear::<FromBroker>() {
                 match message {
+                    FromBroker::Isolated(layers) => isolated.push(("broker", layers.line())),
                     FromBroker::Ready => broker.ready = true,
                     FromBroker::Prepared { error: None, .. } => {}
                     FromBroker::Prepared {
@@ -182,6 +185,17 @@ impl Supervisor {
                     }
                 }
             }
+        }
+        for (kind, line) in isolated {
+            self.say_isolation(kind, line);
+        }
+    }
+
+    /// Says what a kind of process has of each layer; again only when that changes.
+    fn say_isolation(&mut self, kind: &'static str, line: String) {
+        if self.isolation.get(kind) != Some(&line) {
+            report::line(format_args!("{kind} isolation: {line}"));
+            self.isolation.insert(kind, line);
         }
     }
 
