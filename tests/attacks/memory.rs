@@ -157,6 +157,7 @@ const CASES: &[Case] = &[
     get("outgoing-responses", "/responses", "500 resource_exhausted"),
     get("request-options", "/options", "500 resource_exhausted"),
     get("fields-clones", "/clones", "500 resource_exhausted").with(&[("handles", 256)]),
+    get("fields-clones-held", "/clones-held?n=200&ms=100", "200"),
     get("fields-append", "/append", "500 resource_exhausted"),
     get(
         "fields-append-empty",

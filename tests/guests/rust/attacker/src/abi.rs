@@ -58,9 +58,23 @@ pub fn run(attack: Attack) -> Left {
             "/abi-length-huge" => append(handle, name.as_ptr(), usize::MAX, far, 0, result),
             "/abi-result-far" => append(handle, name.as_ptr(), 1, name.as_ptr(), 1, far.cast_mut()),
             "/abi-result-unaligned" => entries(handle, result.add(1)),
-            "/abi-not-utf8" => append(handle, [0xff_u8, 0xfe].as_ptr(), 2, name.as_ptr(), 1, result),
+            "/abi-not-utf8" => append(
+                handle,
+                [0xff_u8, 0xfe].as_ptr(),
+                2,
+                name.as_ptr(),
+                1,
+                result,
+            ),
             "/abi-surrogate" => {
-                append(handle, [0xed_u8, 0xa0, 0x80].as_ptr(), 3, name.as_ptr(), 1, result);
+                append(
+                    handle,
+                    [0xed_u8, 0xa0, 0x80].as_ptr(),
+                    3,
+                    name.as_ptr(),
+                    1,
+                    result,
+                );
             }
             // More elements than memory could hold; their size overflows 32 bits.
             "/abi-list-huge" => from_list(result, usize::MAX / 8, result),

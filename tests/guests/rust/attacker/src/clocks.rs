@@ -30,7 +30,8 @@ fn monotonic(reads: u64) -> String {
 
 /// The same for the wall clock, in ns since 1970.
 fn wall(reads: u64) -> String {
-    let ns = |time: wall_clock::Datetime| time.seconds * 1_000_000_000 + u64::from(time.nanoseconds);
+    let ns =
+        |time: wall_clock::Datetime| time.seconds * 1_000_000_000 + u64::from(time.nanoseconds);
     let seen: BTreeSet<u64> = (0..reads).map(|_| ns(wall_clock::now())).collect();
     let seen: Vec<_> = seen.iter().map(u64::to_string).collect();
     format!("{}\n{}\n", ns(wall_clock::resolution()), seen.join(" "))

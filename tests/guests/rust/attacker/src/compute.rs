@@ -34,7 +34,10 @@ pub fn spin() -> ! {
 }
 
 #[inline(never)]
-#[expect(unconditional_recursion, reason = "the stack's limit is what is attacked")]
+#[expect(
+    unconditional_recursion,
+    reason = "the stack's limit is what is attacked"
+)]
 fn deeper(depth: u64) -> u64 {
     deeper(depth + 1).rotate_left(7) ^ depth
 }

@@ -26,6 +26,12 @@ pub fn run(attack: Attack) -> Left {
         "/responses" => hoard(|| OutgoingResponse::new(Fields::new())),
         "/options" => hoard(RequestOptions::new),
         "/clones" => clones(),
+        "/clones-held" => {
+            let held = clones_held(attack.number("n", 400));
+            let ms = attack.number("ms", 200);
+            monotonic_clock::subscribe_duration(ms * 1_000_000).block();
+            reply::text(attack.out, &format!("held {}\n", held.len()));
+        }
         "/append" => append(b"x", 60),
         "/append-empty" => append(b"", 0),
         "/big-value" => {
@@ -62,15 +68,27 @@ fn grow_all() -> usize {
     wasm32::memory_size(0)
 }
 
-/// Copies of the largest fields there can be: the host's memory, not the guest's.
+/// Copies of the largest fields there can be, without end: the host's memory, not the guest's.
 fn clones() {
+    let fields = large_fields();
+    hoard(|| own_copy(&fields));
+}
+
+/// So many of them.
+fn clones_held(count: u64) -> Vec<Fields> {
+    let fields = large_fields();
+    (0..count).map(|_| own_copy(&fields)).collect()
+}
+
+fn large_fields() -> Fields {
     let value = vec![b'x'; 60_000];
-    let fields = reply::fields(&[("x-big", &value)]).expect("fields of 60,000 bytes");
-    hoard(|| {
-        let copy = fields.clone();
-        let _ = copy.append("x", b"so that it is one");
-        copy
-    });
+    reply::fields(&[("x-big", &value)]).expect("fields of 60,000 bytes")
+}
+
+/// Fields share their values until one of them changes.
+fn own_copy(fields: &Fields) -> Fields {
+    let (name, value) = fields.entries().swap_remove(0);
+    reply::fields(&[(&name, &value)]).expect("fields that were taken before")
 }
 
 /// One set of fields with ever more values.
