@@ -163,6 +163,18 @@ fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline
     })
 }
 
+/// What Wasmtime says, in types that are not public, of a host call that copies too much out of the guest and
+/// of a component that holds or lends too many handles.
+const EXHAUSTED: [&str; 2] = [
+    "fuel allocated for hostcalls",
+    "store handle limit exceeded",
+];
+
+fn is_exhausted(error: &wasmtime::Error) -> bool {
+    let cause = error.root_cause().to_string();
+    EXHAUSTED.iter().any(|text| cause.contains(text))
+}
+
 /// Whose fault an error is. The state knows better than the error: a guest that is refused memory
 /// aborts, and the abort is a trap like any other.
 fn failure(error: wasmtime::Error, state: &State) -> Failure {
@@ -183,8 +195,7 @@ fn failure(error: wasmtime::Error, state: &State) -> Failure {
             error.downcast_ref::<FieldMapError>(),
             Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields)
         )
-        // The error of a host call that copies too much has no public type.
-        || error.root_cause().to_string().contains("fuel allocated for hostcalls")
+        || is_exhausted(&error)
     {
         Reason::ResourceExhausted
     } else {

@@ -8,6 +8,7 @@
 //! | `wasi:clocks/monotonic-clock` | [`clocks`]: waits on the worker's timers |
 //! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
 //! | `wasi:random`, `wall-clock`, `environment`, `exit`, … | stock |
+//! | `wasi:sockets/ip-name-lookup@0.2` | [`egress`]: `permanent-resolver-failure` |
 //! | `wasi:filesystem`, `wasi:sockets` | stock, with nothing opened and every address denied |
 
 mod clocks;

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod core;
 mod exchange;
 mod inbound;
+mod json;
 mod local;
 pub mod log;
 mod outbound;

@@ -62,6 +62,7 @@ fixed! {
 
     // Components and artifacts.
     COMPONENT_BYTES_MAX: u64 = 256 << 20, "bytes", "A component's file; a componentize-py one is 18 MB.";
+    INSTANTIATION_STEPS_MAX: usize = 500_000, "steps", "Instructions of constant expressions and entries of element segments of a component: executed at every instantiation, which no tick interrupts, in 4 ns each; a module has at most 100,000 elements in a table.";
     ARTIFACT_BYTES_MAX: u64 = 1 << 30, "bytes", "A compiled artifact; about twice its component's size.";
     ARTIFACT_WAIT_MS: u64 = 5_000, "ms", "How long a request waits for its tenant's artifact, then 503.";
     ARTIFACT_WAITERS_MAX: usize = 1_024, "requests", "Requests of one worker that wait for artifacts; above it 503.";
