@@ -10,9 +10,9 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use crate::scheduler;
+use crate::scheduler::{self, Account, Wait};
 use crate::sys::clock;
 
 /// How old the CPU mark may be when a slice starts, in nanoseconds.
@@ -25,22 +25,22 @@ thread_local! {
     static MARK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// The CPU account of one request. Shared by the store and the future that drives it.
+/// The CPU budget of one request. Shared by the store and the future that drives it.
 #[derive(Debug)]
 pub struct Meter {
+    account: Rc<Account>,
     budget_ns: u64,
     used_ns: Cell<u64>,
-    slice_start_ns: Cell<u64>,
     exhausted: Cell<bool>,
 }
 
 impl Meter {
-    /// An account with this budget, in nanoseconds of CPU time.
-    pub fn new(budget_ns: u64) -> Self {
+    /// A budget in nanoseconds of CPU time; what is used is charged to the tenant's account, too.
+    pub fn new(account: Rc<Account>, budget_ns: u64) -> Self {
         Self {
+            account,
             budget_ns,
             used_ns: Cell::new(0),
-            slice_start_ns: Cell::new(0),
             exhausted: Cell::new(false),
         }
     }
@@ -57,12 +57,12 @@ impl Meter {
 
     /// Called at an epoch tick, inside a slice.
     pub fn on_tick(&self) -> Verdict {
-        let running = scheduler::now_ns() - self.slice_start_ns.get();
+        let running = scheduler::now_ns() - scheduler::slice_start_ns();
         let used = self.used_ns.get();
         if used + running > self.budget_ns && used + cpu_of(running) > self.budget_ns {
             self.exhausted.set(true);
             Verdict::Exhausted
-        } else if scheduler::should_yield(running) {
+        } else if scheduler::should_yield(&self.account, running, used + running) {
             Verdict::Yield
         } else {
             Verdict::Continue
@@ -71,7 +71,7 @@ impl Meter {
 
     fn begin(&self) {
         let now = scheduler::now_ns();
-        self.slice_start_ns.set(now);
+        scheduler::begin_slice(now);
         MARK.with(|mark| {
             if now - mark.get().0 > MARK_AGE_NS {
                 mark.set((now, clock::thread_cpu_ns()));
@@ -80,14 +80,15 @@ impl Meter {
     }
 
     fn end(&self) {
-        let running = scheduler::now_ns() - self.slice_start_ns.get();
-        scheduler::charge(running);
+        let now = scheduler::now_ns();
+        let running = now - scheduler::slice_start_ns();
         let cpu = if running < SHORT_SLICE_NS {
             running
         } else {
             cpu_of(running)
         };
         self.used_ns.set(self.used_ns.get() + cpu);
+        scheduler::charge(&self.account, running, cpu, now);
     }
 }
 
@@ -108,20 +109,45 @@ pub enum Verdict {
     Exhausted,
 }
 
-/// Charges every poll of a guest, and its end, to a meter and to the scheduler's turn.
+/// Polls a guest when it may run: charges every poll, and its end, to a meter and to the scheduler's
+/// turn; between two polls it waits for its turn where others want the core, too.
 pub struct Metered<F> {
     /// `None` once it has ended.
     inner: Option<Pin<Box<F>>>,
     meter: Rc<Meter>,
+    /// It runs at its first poll: it has waited already, or there was no need.
+    admitted: bool,
+    /// Its place among those who wait.
+    wait: Option<Wait>,
+    /// Those in the guest who gave way.
+    gave_way: Vec<Waker>,
 }
 
 impl<F: Future> Metered<F> {
-    /// Meters `inner`.
+    /// Meters `inner`, whose first poll is its turn.
     pub fn new(meter: Rc<Meter>, inner: F) -> Self {
         Self {
             inner: Some(Box::pin(inner)),
             meter,
+            admitted: true,
+            wait: None,
+            gave_way: Vec::new(),
         }
+    }
+
+    /// Whether it is this guest's turn; if not, it waits for it, and `cx` is woken then.
+    fn may_run(&mut self, cx: &Context<'_>) -> bool {
+        let may_run = match &self.wait {
+            Some(wait) => wait.is_over(cx),
+            // Something that it waited for has happened.
+            None => std::mem::take(&mut self.admitted) || scheduler::may_run(&self.meter.account),
+        };
+        match may_run {
+            true => self.wait = None,
+            false if self.wait.is_none() => self.wait = Some(Wait::new(&self.meter.account, cx)),
+            false => {}
+        }
+        may_run
     }
 }
 
@@ -130,15 +156,29 @@ impl<F: Future> Future for Metered<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
+        if this.inner.is_none() || !this.may_run(cx) {
+            return Poll::Pending; // after its end there is nothing more to come
+        }
         let Some(inner) = &mut this.inner else {
-            return Poll::Pending; // polled after its end: there is nothing more to come
+            return Poll::Pending;
         };
+        for waker in this.gave_way.drain(..) {
+            if !waker.will_wake(cx.waker()) {
+                waker.wake();
+            }
+        }
         this.meter.begin();
         let result = inner.as_mut().poll(cx);
         if result.is_ready() {
             this.inner = None;
         }
         this.meter.end();
+        if let Some(gave_way) = scheduler::take_giving_way()
+            && result.is_pending()
+        {
+            this.gave_way = gave_way;
+            this.wait = Some(Wait::new(&this.meter.account, cx));
+        }
         result
     }
 }

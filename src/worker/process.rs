@@ -94,6 +94,7 @@ pub(super) async fn spawn_helpers(core: &Rc<Core>) -> anyhow::Result<()> {
     scheduler::install(core.profile.slice_us);
     let ring = RingTurn::new().await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
+    monoio::spawn(scheduler::releaser(monoio::time::sleep));
     monoio::spawn(core.log.clone().flusher());
     Ok(())
 }
