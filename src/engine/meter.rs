@@ -193,3 +193,161 @@ impl<F> Drop for Metered<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts how often a task is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll<F: Future>(guest: &mut F, woken: &Arc<Woken>) -> Poll<F::Output>
+    where
+        F: Unpin,
+    {
+        let waker = Waker::from(Arc::clone(woken));
+        Pin::new(guest).poll(&mut Context::from_waker(&waker))
+    }
+
+    /// The turner, whose ring has turned once each time that it is polled.
+    fn turner() -> Pin<Box<dyn Future<Output = ()>>> {
+        scheduler::install(1000);
+        Box::pin(scheduler::turner(async || {
+            let mut turned = false;
+            poll_fn(|_| match std::mem::replace(&mut turned, true) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+        }))
+    }
+
+    fn metered<F: Future>(account: &Rc<Account>, inner: F) -> Metered<F> {
+        let meter = Rc::new(Meter::new(Rc::clone(account), 1_000_000_000));
+        Metered::new(meter, inner)
+    }
+
+    #[test]
+    fn a_guest_that_gives_way_runs_on_when_the_ring_was_turned_and_whatever_task_polls_it() {
+        let (mut turner, mut woken) = (turner(), Arc::<Woken>::default());
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        let mut guest = metered(&Rc::default(), async move {
+            let mut gives_way = scheduler::give_way();
+            poll_fn(|cx| {
+                counted.set(counted.get() + 1);
+                // Wasmtime polls some futures with a waker that does nothing before it waits.
+                let mut noop = Context::from_waker(Waker::noop());
+                let at_once = Pin::new(&mut gives_way).poll(&mut noop);
+                match at_once.is_ready() {
+                    true => at_once,
+                    false => Pin::new(&mut gives_way).poll(cx),
+                }
+            })
+            .await;
+        });
+        assert!(poll(&mut guest, &woken).is_pending());
+        assert!(poll(&mut guest, &woken).is_pending());
+        assert_eq!(polls.get(), 1, "it waits, whatever wakes its task");
+        // Its client has its answer: another task takes it over.
+        let second = Arc::<Woken>::default();
+        assert!(poll(&mut guest, &second).is_pending());
+        for _ in 0..10 {
+            assert!(poll(&mut turner, &woken).is_pending());
+        }
+        assert!(second.0.load(Ordering::Relaxed) > 0);
+        assert!(poll(&mut guest, &second).is_ready());
+        assert_eq!(polls.get(), 2);
+        woken = Arc::default();
+        assert!(poll(&mut guest, &woken).is_pending(), "after its end");
+    }
+
+    #[test]
+    fn a_guest_whose_io_has_completed_waits_behind_those_who_wait() {
+        let (mut turner, woken) = (turner(), Arc::<Woken>::default());
+        let mut computing = metered(&Rc::default(), scheduler::give_way());
+        assert!(poll(&mut computing, &woken).is_pending());
+        let polls = Cell::new(0);
+        let waiting = poll_fn(|_| {
+            polls.set(polls.get() + 1);
+            Poll::<()>::Pending
+        });
+        let (resumed, account) = (Arc::<Woken>::default(), Rc::default());
+        let mut waiting = metered(&account, waiting);
+        assert!(poll(&mut waiting, &resumed).is_pending());
+        assert_eq!(polls.get(), 1, "its first poll is its turn");
+        assert!(poll(&mut waiting, &resumed).is_pending());
+        assert_eq!(polls.get(), 1, "the other one waits");
+        for _ in 0..20 {
+            assert!(poll(&mut turner, &woken).is_pending());
+            if resumed.0.load(Ordering::Relaxed) > 0 {
+                assert!(poll(&mut waiting, &resumed).is_pending());
+                break;
+            }
+            let _ = poll(&mut computing, &woken);
+        }
+        assert_eq!(polls.get(), 2);
+    }
+
+    /// Nor does one that is ended while it waits.
+    #[test]
+    fn a_guest_that_is_ended_gives_up_its_place() {
+        let _turner = turner();
+        let account = Rc::default();
+        let woken = Arc::<Woken>::default();
+        let mut first = metered(&account, scheduler::give_way());
+        assert!(poll(&mut first, &woken).is_pending());
+        assert!(!scheduler::may_run(&account));
+        drop(first);
+        assert!(scheduler::may_run(&account));
+        // One that ended while something in it gave way does not wait.
+        let mut second = metered(&account, async {
+            let mut gives_way = scheduler::give_way();
+            let _ = poll_fn(|cx| Poll::Ready(Pin::new(&mut gives_way).poll(cx))).await;
+        });
+        assert!(poll(&mut second, &woken).is_ready());
+        let mut third = metered(&account, pending::<()>());
+        assert!(poll(&mut third, &woken).is_pending());
+        assert!(scheduler::may_run(&account), "it waits for something else");
+    }
+
+    #[test]
+    fn slices_are_charged_to_the_request_and_to_the_turn() {
+        let (mut turner, woken) = (turner(), Arc::<Woken>::default());
+        let account = Rc::default();
+        let meter = Rc::new(Meter::new(Rc::clone(&account), 1_000_000_000));
+        let computes = poll_fn(|_| {
+            let end_ns = scheduler::now_ns() + 600_000;
+            while scheduler::now_ns() < end_ns {}
+            Poll::<()>::Pending
+        });
+        let mut guest = Metered::new(Rc::clone(&meter), computes);
+        assert!(scheduler::may_run(&account));
+        assert!(poll(&mut guest, &woken).is_pending());
+        let used_ns = meter.used_ns();
+        assert!(used_ns > 0);
+        assert!(!scheduler::may_run(&account), "the gate is closed");
+        drop(guest);
+        assert!(meter.used_ns() > used_ns, "its end costs, too");
+        // Somebody has to want the core for the ring to be turned.
+        let mut next = metered(&account, scheduler::give_way());
+        assert!(poll(&mut next, &woken).is_pending());
+        for _ in 0..10 {
+            assert!(poll(&mut turner, &woken).is_pending());
+        }
+        assert!(poll(&mut next, &woken).is_ready());
+        assert!(scheduler::may_run(&account));
+    }
+}
