@@ -193,9 +193,14 @@ fn a_request_above_the_ceiling_waits_within_its_wall_time() {
             .limit("wall_ms", 400)
             .line("cpu_share_max = 0.01");
         let host = TestHost::builder().tenant(tenant).start();
-        let mut last = host.connect();
+        let worker = host.worker_pids()[0];
+        let (mut last, before_ns) = (host.connect(), cpu_ns(worker));
         // After 10 ms at once, they get one slice in 50 to 100 ms.
         let before = send(&host, "a", "/spin", 40);
+        let started = Instant::now();
+        while cpu_ns(worker) - before_ns < 10_000_000 {
+            assert!(started.elapsed() < PATIENCE, "they do not compute");
+        }
         let started = Instant::now();
         let response = last.get("a.test", "/twice");
         let took = started.elapsed();
