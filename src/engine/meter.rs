@@ -213,10 +213,7 @@ mod tests {
         }
     }
 
-    fn poll<F: Future>(guest: &mut F, woken: &Arc<Woken>) -> Poll<F::Output>
-    where
-        F: Unpin,
-    {
+    fn poll<F: Future + Unpin>(guest: &mut F, woken: &Arc<Woken>) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(woken));
         Pin::new(guest).poll(&mut Context::from_waker(&waker))
     }
