@@ -11,6 +11,8 @@
 mod common;
 #[path = "limits/cpu.rs"]
 mod cpu;
+#[path = "limits/fairness.rs"]
+mod fairness;
 #[path = "limits/isolation.rs"]
 mod isolation;
 #[path = "limits/places.rs"]

@@ -158,7 +158,7 @@ where
 fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     Ok(match store.data().meter.on_tick() {
         Verdict::Continue => UpdateDeadline::Continue(1),
-        Verdict::Yield => UpdateDeadline::YieldCustom(1, Box::pin(scheduler::preempt())),
+        Verdict::Yield => UpdateDeadline::YieldCustom(1, Box::pin(scheduler::give_way())),
         Verdict::Exhausted => UpdateDeadline::Interrupt,
     })
 }

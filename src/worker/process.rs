@@ -126,6 +126,7 @@ pub(super) async fn spawn_helpers(core: &Rc<Core>, null: std::fs::File) -> anyho
     scheduler::install(core.profile.slice_us);
     let ring = RingTurn::new(null).await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
+    monoio::spawn(scheduler::releaser(monoio::time::sleep));
     monoio::spawn(core.log.clone().flusher());
     Ok(())
 }

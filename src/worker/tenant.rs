@@ -13,6 +13,7 @@ use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Program};
 use crate::fault::Reason;
 use crate::guest::{Grants, LineSink};
+use crate::scheduler::Account;
 use crate::worker::core::Core;
 use crate::worker::runtime::within;
 use crate::worker::semaphore::{Permit, Semaphore};
@@ -29,6 +30,8 @@ pub struct Tenant {
     pub elsewhere: usize,
     /// Where its guests' output goes.
     pub sink: Rc<dyn LineSink>,
+    /// Its share of the core.
+    pub account: Rc<Account>,
     current: Version,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
@@ -54,16 +57,21 @@ pub struct Admitted {
 }
 
 impl Tenant {
-    /// A tenant whose program comes from `program`, and until then from `previous`.
+    /// A tenant whose program comes from `program`, and until then from `previous`. Its use of the
+    /// core is charged to `account`, or to a new one.
     pub fn new(
         placed: Placed,
         this_worker: usize,
         sink: Rc<dyn LineSink>,
         program: Rc<ProgramCell>,
         previous: Option<Version>,
+        account: Option<Rc<Account>>,
     ) -> Self {
         let limits = &placed.tenant.limits;
         let workers = placed.workers.len().max(1);
+        let share = &placed.tenant.share;
+        let account = account.unwrap_or_default();
+        account.configure(share.weight, share.cpu_share_max_permille);
         let grants = Grants::of(&placed.tenant.env, limits);
         Self {
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
@@ -71,6 +79,7 @@ impl Tenant {
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
             elsewhere: placed.workers[this_worker % workers],
             sink,
+            account,
             current: Version {
                 program,
                 grants: Arc::new(grants),

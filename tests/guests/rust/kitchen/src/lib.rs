@@ -13,7 +13,7 @@
 //!   /twice                      how many requests this instance saw   /late-trap     sends 1000 bytes, then traps
 //!   /env  /random  /clock  /fs  what WASI gives                       /sleep?ms=N    waits, then answers
 //!   /log?n=LINES&len=BYTES      lines on stdout and stderr            /hold?ms=N     answers, then waits
-//!   /fetch?url=URL              requests the URL; tells what came
+//!   /fetch?url=URL              requests the URL; tells what came     /pingpong?us=N computes N µs and gives way, for ever or `times`
 //! ```
 //!
 //! Bodies of `/stream` and `/download` are a pattern: the byte at offset `i` is `i % 251`.
@@ -53,6 +53,7 @@ impl Guest for Kitchen {
             "/log" => routes::log(&target, out),
             "/fetch" => fetch::fetch(&target, out),
             "/spin" => routes::spin(&target, out),
+            "/pingpong" => routes::ping_pong(&target, out),
             "/alloc" => routes::alloc(&target, out),
             "/handles" => routes::handles(&target, out),
             "/sleep" => routes::sleep(&target, out),
