@@ -11,6 +11,7 @@
 //! Dropping [`Preparer::prepare`] leaves the queue; a job that runs is finished and its artifact
 //! kept.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,7 @@ impl Workshop {
     pub fn obtain(&self, component: &Path) -> Result<(Artifact, File), String> {
         let mut name = artifact_name(component, &self.compatibility).map_err(unreadable)?;
         for _ in 0..CHANGES_MAX {
-            match self.make(component, &name)? {
+            match self.make(component, &name, false)? {
                 Made::Changed(new) => name = new,
                 Made::Artifact(artifact) => {
                     let (_, file) = self
@@ -78,6 +79,14 @@ impl Workshop {
             }
         }
         Err(restless())
+    }
+
+    /// Names the engine settings of code that counts fuel, or of code that does not.
+    fn settings(&self, fuel: bool) -> Cow<'_, str> {
+        match fuel {
+            true => format!("{} fuel", self.compatibility).into(),
+            false => self.compatibility.as_str().into(),
+        }
     }
 
     /// The flavour of an intact artifact of that name; one that is not intact is removed.
@@ -98,16 +107,16 @@ impl Workshop {
     }
 
     /// Compiles the component unless its artifact is there.
-    fn make(&self, component: &Path, name: &str) -> Result<Made, String> {
+    fn make(&self, component: &Path, name: &str, fuel: bool) -> Result<Made, String> {
         if let Some(artifact) = self.find(name) {
             return Ok(Made::Artifact(artifact));
         }
-        let (bytes, current) = snapshot(component, &self.compatibility).map_err(unreadable)?;
+        let (bytes, current) = snapshot(component, &self.settings(fuel)).map_err(unreadable)?;
         if current != name {
             return Ok(Made::Changed(current));
         }
         let bytes = std::os::fd::AsFd::as_fd(&bytes);
-        let (flavour, code) = compile_in_child(bytes, &self.profile, &JobLimits::default())
+        let (flavour, code) = compile_in_child(bytes, &self.profile, fuel, &JobLimits::default())
             .map_err(|error| error.to_string())?;
         self.store
             .put(name, flavour, &mut File::from(code))
@@ -152,16 +161,17 @@ impl Default for Preparer {
 }
 
 impl Preparer {
-    /// The component's artifact of a workshop, intact in the store. The error is a reason in one
-    /// line.
+    /// The component's artifact of a workshop, intact in the store; `fuel` says whether its code
+    /// counts fuel. The error is a reason in one line.
     pub async fn prepare(
         &self,
         workshop: &Arc<Workshop>,
         component: PathBuf,
+        fuel: bool,
     ) -> Result<Artifact, String> {
-        let mut name = self.name(workshop, component.clone()).await?;
+        let mut name = self.name(workshop, component.clone(), fuel).await?;
         for _ in 0..CHANGES_MAX {
-            let made = self.prepare_named(workshop, component.clone(), name);
+            let made = self.prepare_named(workshop, component.clone(), name, fuel);
             match made.await? {
                 Made::Artifact(artifact) => return Ok(artifact),
                 Made::Changed(new) => name = new,
@@ -170,7 +180,12 @@ impl Preparer {
         Err(restless())
     }
 
-    async fn name(&self, workshop: &Arc<Workshop>, component: PathBuf) -> Result<String, String> {
+    async fn name(
+        &self,
+        workshop: &Arc<Workshop>,
+        component: PathBuf,
+        fuel: bool,
+    ) -> Result<String, String> {
         let permit = self
             .naming
             .clone()
@@ -180,7 +195,7 @@ impl Preparer {
         let workshop = workshop.clone();
         blocking(move || {
             let _permit = permit;
-            artifact_name(&component, &workshop.compatibility).map_err(unreadable)
+            artifact_name(&component, &workshop.settings(fuel)).map_err(unreadable)
         })
         .await?
     }
@@ -190,6 +205,7 @@ impl Preparer {
         workshop: &Arc<Workshop>,
         component: PathBuf,
         name: String,
+        fuel: bool,
     ) -> Result<Made, String> {
         let lock = self.lock(&name);
         let _alone = lock.lock().await;
@@ -206,7 +222,7 @@ impl Preparer {
         blocking(move || {
             // Held to the end of the job, even if nobody waits for it any more.
             let _permit = permit;
-            workshop.make(&component, &name)
+            workshop.make(&component, &name, fuel)
         })
         .await?
     }

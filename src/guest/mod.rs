@@ -5,12 +5,12 @@
 //! |---|---|
 //! | `wasi:http/types` | stock |
 //! | `wasi:http/outgoing-handler`, `client` | [`egress`]: `HTTP-request-denied` |
-//! | `wasi:clocks/monotonic-clock` | [`clocks`]: waits on the worker's timers |
+//! | `wasi:clocks` | [`clocks`]: coarse, and waits on the worker's timers |
 //! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
-//! | `wasi:random`, `wall-clock`, `environment`, `exit`, … | stock |
+//! | `wasi:random`, `environment`, `exit`, … | stock |
 //! | `wasi:filesystem`, `wasi:sockets` | stock, with nothing opened and every address denied |
 
-mod clocks;
+pub mod clocks;
 mod egress;
 mod invoke;
 mod linker;
@@ -44,6 +44,8 @@ pub struct Grants {
     pub memory_bytes: usize,
     /// Elements of all tables of one instance.
     pub table_elements: usize,
+    /// Fuel of one request; 0 where its program does not count any.
+    pub fuel: u64,
     /// Host resources alive at once in one instance.
     pub handles: usize,
     /// Bytes that one host call may copy out of the guest.
@@ -61,6 +63,7 @@ impl Grants {
             env: env.clone(),
             memory_bytes: (limits.memory_mib as usize) << 20,
             table_elements: limits.table_elements,
+            fuel: limits.fuel,
             handles: limits.handles,
             hostcall_bytes: limits.hostcall_bytes,
             log_line_bytes: limits.log_line_bytes,
@@ -78,6 +81,7 @@ pub struct State {
     meter: SendWrapper<Rc<Meter>>,
     grants: Arc<Grants>,
     output: stdio::Output,
+    wall: clocks::Frozen,
     /// Made when the guest first asks for something of it: most requests never do, and seeding
     /// its random generators costs more than the whole of a small request's host calls.
     wasi: Option<Box<WasiCtx>>,
@@ -97,6 +101,7 @@ impl State {
             allowance: Allowance::new(grants.memory_bytes, grants.table_elements),
             meter: SendWrapper::new(meter),
             output: stdio::Output::new(sink, grants.log_line_bytes, grants.log_bytes_per_request),
+            wall: clocks::Frozen::default(),
             grants,
             wasi: None,
         }
@@ -104,6 +109,14 @@ impl State {
 
     fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    fn clock(&mut self) -> clocks::Clock<'_> {
+        clocks::Clock {
+            slice_ns: self.meter.slice_start_ns(),
+            table: &mut self.table,
+            frozen: &mut self.wall,
+        }
     }
 }
 

@@ -76,7 +76,12 @@ fn artifact(host: &Host, component: &Path) -> anyhow::Result<(Flavour, OwnedFd)>
             report::line(format_args!("not keeping the compiled program: {error}"));
             let component = std::fs::File::open(component)?;
             let job = JobLimits::default();
-            Ok(compile_in_child(component.as_fd(), &host.profile, &job)?)
+            Ok(compile_in_child(
+                component.as_fd(),
+                &host.profile,
+                false,
+                &job,
+            )?)
         }
     }
 }
