@@ -79,7 +79,7 @@ fn every_mistake_is_named_with_its_line() {
         // Shape.
         ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cores, env, limits"),
         ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, tenant"),
-        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, wall_ms, memory_mib, concurrency, queue, queue_ms, request_body_bytes, log_line_bytes, log_bytes_per_request, handles, hostcall_bytes, table_elements"),
+        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
         ("[workers]\ncores = 'all'", "skep.toml:8: workers.cores: wrong value (got 'all'); \"auto\" or a list of core numbers: [0, 1]"),
@@ -224,7 +224,7 @@ mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory
     fs::write(dir.path().join("mine.toml"), "slots = 20").unwrap();
     let text = format!("{BASE}[workers]\nprofile = 'mine.toml'\n");
     let said = complaints(dir.path(), &text);
-    assert_eq!(said.lines().count(), 16, "{said}");
+    assert_eq!(said.lines().count(), 17, "{said}");
     assert!(said.contains("tick_us: missing; 50 to 5000 µs, or `extends = \"balanced\"`"));
 }
 

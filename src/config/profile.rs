@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{FLAVOURS, HEAD_BYTES_MAX, MEMORIES_PER_COMPONENT};
+use super::limits::{FLAVOURS, HEAD_BYTES_MAX, MEMORIES_PER_COMPONENT, STACKS_PER_CONCURRENT};
 
 /// What one worker is tuned to. Read from a profile file; every value there carries its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -235,6 +235,13 @@ impl Profile {
         let guard_mib = self.memory_guard_kib.div_ceil(1024);
         let memories = u64::from(self.slots) * u64::from(MEMORIES_PER_COMPONENT);
         FLAVOURS * memories * (self.memory_reservation_mib + guard_mib)
+    }
+
+    /// Requests that run at once where each may need [`STACKS_PER_CONCURRENT`] stacks: there is one for
+    /// each slot.
+    pub fn concurrent_max(&self) -> usize {
+        let stacks = (self.slots as usize).saturating_sub(self.decommit_batch);
+        (stacks / STACKS_PER_CONCURRENT).clamp(1, self.running_max)
     }
 
     /// The most memory mappings that one worker has when every slot of its engines was used,

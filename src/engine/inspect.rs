@@ -1,7 +1,7 @@
 //! Which flavour a component is, read from the names of its exports.
 
 use thiserror::Error;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{CanonicalFunction, CanonicalOption, Encoding, Parser, Payload};
 
 use crate::control::Flavour;
 
@@ -17,6 +17,15 @@ pub enum InspectError {
          or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
+    /// A component that consists of others which call each other without waiting. Each such part may
+    /// block on a stack of its own, and a request has [`STACKS_PER_CONCURRENT`] of them.
+    ///
+    /// [`STACKS_PER_CONCURRENT`]: crate::config::limits::STACKS_PER_CONCURRENT
+    #[error(
+        "a component composed of others with async functions between them, \
+         which needs more stacks than one request has: make it one component"
+    )]
+    Composed,
     /// A component without an HTTP handler.
     #[error(
         "the component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3 \
@@ -36,6 +45,7 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
     let malformed = |e: wasmparser::BinaryReaderError| InspectError::Malformed(e.to_string());
     let mut exports = Vec::new();
     let mut depth = 0_usize;
+    let mut inner = Inner::default();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(malformed)? {
             Payload::Version { encoding, .. } => {
@@ -50,8 +60,16 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
                     exports.push(export.map_err(malformed)?.name.name.to_owned());
                 }
             }
+            Payload::ComponentCanonicalSection(section) if depth > 1 => {
+                for function in section {
+                    inner.note(&function.map_err(malformed)?);
+                }
+            }
             _ => {}
         }
+    }
+    if inner.lifts && inner.is_async {
+        return Err(InspectError::Composed);
     }
     let any = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     if any("wasi:http/handler@0.3.") {
@@ -65,6 +83,27 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
             exports.join(", ")
         };
         Err(InspectError::NoHandler { exports })
+    }
+}
+
+/// What the components within a component do. Synchronous calls between them stay on one stack.
+#[derive(Default)]
+struct Inner {
+    /// One has functions of its own, so that it can be called.
+    lifts: bool,
+    /// One calls or is called without waiting.
+    is_async: bool,
+}
+
+impl Inner {
+    fn note(&mut self, function: &CanonicalFunction) {
+        let (CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. }) =
+            function
+        else {
+            return;
+        };
+        self.lifts |= matches!(function, CanonicalFunction::Lift { .. });
+        self.is_async |= options.contains(&CanonicalOption::Async);
     }
 }
 
@@ -97,6 +136,30 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(flavour(&handler(name)), expected, "{name}");
         }
+    }
+
+    /// Parts that call each other hold a stack each while they block: where calls do not wait for their
+    /// end, that is several at once.
+    #[test]
+    fn composed_components_are_synchronous() {
+        let composed = |callee: &str, caller: &str| {
+            wat(&format!(
+                r#"(component
+                    (component $callee
+                        (core module $m (func (export "f")))
+                        (core instance $i (instantiate $m))
+                        (func (export "f") async (canon lift (core func $i "f") {callee})))
+                    (component $caller
+                        (import "f" (func $f async))
+                        (core func (canon lower (func $f) {caller})))
+                    (instance $a (instantiate $callee))
+                    (instance (instantiate $caller (with "f" (func $a "f"))))
+                    (instance $h)
+                    (export "wasi:http/handler@0.3.0" (instance $h)))"#
+            ))
+        };
+        assert_eq!(flavour(&composed("", "")), Ok(Flavour::P3));
+        assert_eq!(flavour(&composed("", "async")), Err(InspectError::Composed));
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Meter {
         self.used_ns.get()
     }
 
-    /// Fuel that the guest has used; `None` while it runs, and where it does not count any.
+    /// Fuel that the guest has used; `None` while it runs, when it was interrupted, and where it
+    /// does not count any.
     pub fn fuel_used(&self) -> Option<u64> {
         self.fuel_used.get()
     }

@@ -36,6 +36,8 @@ pub struct Program {
     pub(crate) proxy: Proxy,
     /// Whether its code counts fuel, and stops without any.
     pub(crate) counts_fuel: bool,
+    /// Whether a request may need several stacks.
+    pub(crate) concurrent: bool,
 }
 
 impl std::fmt::Debug for Program {
@@ -90,6 +92,7 @@ impl Engines {
             engine: loaded.engine.clone(),
             proxy,
             counts_fuel: flavour.counts_fuel(),
+            concurrent: flavour != Flavour::P2,
         })
     }
 

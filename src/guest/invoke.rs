@@ -84,6 +84,7 @@ where
             Box::pin(handle_p3(store, pre, call.request, call.respond)).await
         }
     };
+    account.note();
     match result {
         Ok(()) if account.is_overdrawn() => Err(Failure {
             reason: Reason::FuelExhausted,
@@ -112,6 +113,19 @@ impl FuelAccount {
         }
     }
 
+    /// Notes what was used. A guest that was interrupted at a tick has its count in a register, and
+    /// what the store says then is old: it is left out.
+    fn note(&self) {
+        let meter = &self.store.data().meter;
+        if let Some(limit) = self.limit
+            && !meter.exhausted()
+            && let Ok(left) = self.store.get_fuel()
+        {
+            let used = limit.saturating_add(1).saturating_sub(left);
+            meter.set_fuel_used(used.min(limit));
+        }
+    }
+
     fn is_overdrawn(&self) -> bool {
         self.limit.is_some() && matches!(self.store.get_fuel(), Ok(0))
     }
@@ -125,18 +139,6 @@ impl FuelAccount {
             };
         }
         failure(error, state)
-    }
-}
-
-/// However the request ends, what it used is known.
-impl Drop for FuelAccount {
-    fn drop(&mut self) {
-        if let Some(limit) = self.limit
-            && let Ok(left) = self.store.get_fuel()
-        {
-            let used = limit.saturating_add(1).saturating_sub(left);
-            self.store.data().meter.set_fuel_used(used.min(limit));
-        }
     }
 }
 
@@ -221,6 +223,13 @@ fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline
     })
 }
 
+/// Two limits of Wasmtime that have no public error type: what one host call copies, and the handles
+/// that the component's own tables hold.
+fn has_no_type_of_its_own(error: &wasmtime::Error) -> bool {
+    let root = error.root_cause().to_string();
+    root.contains("fuel allocated for hostcalls") || root.contains("store handle limit exceeded")
+}
+
 /// Whose fault an error is. The state knows better than the error: a guest that is refused memory
 /// aborts, and the abort is a trap like any other.
 fn failure(error: wasmtime::Error, state: &State) -> Failure {
@@ -241,8 +250,7 @@ fn failure(error: wasmtime::Error, state: &State) -> Failure {
             error.downcast_ref::<FieldMapError>(),
             Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields)
         )
-        // The error of a host call that copies too much has no public type.
-        || error.root_cause().to_string().contains("fuel allocated for hostcalls")
+        || has_no_type_of_its_own(&error)
     {
         Reason::ResourceExhausted
     } else {

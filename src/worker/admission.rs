@@ -9,11 +9,12 @@
 //! Nothing of the request's body is read before it is through, and no refusal takes longer than the
 //! tenant's `queue_ms`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Limits;
+use crate::config::{Limits, Profile};
+use crate::engine::Program;
 use crate::fault::{Reason, Refusal};
 use crate::scheduler;
 use crate::worker::quarantine::{Change, Entry, Quarantine, Rules, Verdict};
@@ -38,8 +39,15 @@ pub struct Admission {
 /// instance, so that there are never more instances than slots.
 #[derive(Debug)]
 pub struct Admitted {
-    _tenant: Permit,
-    _slot: Permit,
+    _slot: Slot,
+    _place: Permit,
+}
+
+/// One of the worker's slots, with the stacks that belong to it.
+#[derive(Debug)]
+struct Slot {
+    _all: Permit,
+    _stacks: Option<Permit>,
 }
 
 /// A request that came in, to be told off when its guest has ended.
@@ -93,38 +101,96 @@ impl Admission {
     /// # Errors
     /// [`Reason::TenantBusy`] when its queue is full, [`Reason::QueueTimeout`] and
     /// [`Reason::NoSlot`] when its turn did not come in time.
-    pub async fn admit(&self, slots: &Rc<Semaphore>) -> Result<Admitted, Reason> {
-        let place = self.running.try_acquire();
-        if place.is_none() && self.running.waiting() >= self.queue_max {
-            return Err(Reason::TenantBusy);
-        }
-        if let Some(place) = place {
+    pub async fn admit(&self, slots: SlotsOf<'_>) -> Result<Admitted, Reason> {
+        if let Some(place) = self.running.try_acquire() {
             let slot = match slots.try_acquire() {
                 Some(slot) => Some(slot),
                 // It keeps its place: with a slot, it runs.
                 None => within(self.queue_wait, slots.acquire()).await,
             };
             let slot = slot.ok_or(Reason::NoSlot)?;
-            return Ok(admitted(place, slot));
+            return Ok(Admitted {
+                _slot: slot,
+                _place: place,
+            });
         }
-        let mut has_place = false;
+        if self.running.waiting() >= self.queue_max {
+            return Err(Reason::TenantBusy);
+        }
+        let has_place = Cell::new(false);
         let both = async {
             let place = self.running.acquire().await;
-            has_place = true;
-            admitted(place, slots.acquire().await)
+            has_place.set(true);
+            let slot = slots.acquire().await;
+            Admitted {
+                _slot: slot,
+                _place: place,
+            }
         };
         match within(self.queue_wait, both).await {
             Some(admitted) => Ok(admitted),
-            None if has_place => Err(Reason::NoSlot),
+            None if has_place.get() => Err(Reason::NoSlot),
             None => Err(Reason::QueueTimeout),
         }
     }
 }
 
-fn admitted(place: Permit, slot: Permit) -> Admitted {
-    Admitted {
-        _tenant: place,
-        _slot: slot,
+/// The worker's slots: requests that may run at once, and how many of those may be of programs that
+/// need several stacks each.
+#[derive(Debug)]
+pub struct Slots {
+    all: Rc<Semaphore>,
+    concurrent: Rc<Semaphore>,
+}
+
+/// The slots as a request of one program needs them.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotsOf<'s> {
+    all: &'s Rc<Semaphore>,
+    concurrent: Option<&'s Rc<Semaphore>>,
+}
+
+impl Slots {
+    /// As many as the profile's pool is good for.
+    pub fn new(profile: &Profile) -> Self {
+        Self {
+            all: Semaphore::new(profile.running_max),
+            concurrent: Semaphore::new(profile.concurrent_max()),
+        }
+    }
+
+    /// What a request of this program needs.
+    pub fn of(&self, program: &Program) -> SlotsOf<'_> {
+        SlotsOf {
+            all: &self.all,
+            concurrent: program.concurrent.then_some(&self.concurrent),
+        }
+    }
+}
+
+impl SlotsOf<'_> {
+    fn try_acquire(self) -> Option<Slot> {
+        let stacks = match self.concurrent {
+            Some(concurrent) => Some(concurrent.try_acquire()?),
+            None => None,
+        };
+        let all = self.all.try_acquire()?;
+        Some(Slot {
+            _all: all,
+            _stacks: stacks,
+        })
+    }
+
+    async fn acquire(self) -> Slot {
+        // The scarcer one first: who waits for it holds nothing that another program could use.
+        let stacks = match self.concurrent {
+            Some(concurrent) => Some(concurrent.acquire().await),
+            None => None,
+        };
+        Slot {
+            _all: self.all.acquire().await,
+            _stacks: stacks,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::fault::Reason;
 use crate::guest::Failure;
 use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
-use crate::worker::admission::Pass;
+use crate::worker::admission::{Pass, Slots};
 use crate::worker::connection::Idle;
 use crate::worker::exchange::finish_detached;
 use crate::worker::log::Log;
@@ -38,7 +38,7 @@ pub struct Core {
     /// Its tenants.
     pub tenants: Tenants,
     /// Guests that may run at once.
-    pub slots: Rc<Semaphore>,
+    pub slots: Slots,
     /// Where lines go.
     pub log: Log,
     /// Every worker's mailbox, in worker order; empty when there is only this one.
@@ -69,7 +69,7 @@ impl Core {
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
-            slots: Semaphore::new(profile.running_max),
+            slots: Slots::new(&profile),
             places: Semaphore::new(http.connections_max),
             tenants: Tenants::new(index, log.clone()),
             compile_waiters: Semaphore::new(limits::ARTIFACT_WAITERS_MAX),

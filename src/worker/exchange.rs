@@ -43,7 +43,7 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// CPU time of the guest, in nanoseconds.
     pub cpu_ns: u64,
-    /// Fuel that the guest used, where it counts any.
+    /// Fuel that the guest used, where it counts any and has ended by itself.
     pub fuel: Option<u64>,
 }
 
@@ -89,7 +89,7 @@ pub async fn exchange(
         Ok(version) => version,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
-    let admitted = match tenant.admission.admit(&core.slots).await {
+    let admitted = match tenant.admission.admit(core.slots.of(&program)).await {
         Ok(admitted) => admitted,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{check_fault, get, kitchen, shared};
-use crate::common::{PATIENCE, Response, Tenant, TestHost};
+use crate::common::{PATIENCE, Response, Tenant, TestHost, cores, pin_thread, two_stacks, written};
 
 /// Lines of guests' output that were logged so far: requests of `/log?n=1&len=0` that ran, twice.
 fn lines_of_guests(host: &TestHost) -> usize {
@@ -239,10 +239,24 @@ fn concurrency_is_exact_over_several_workers() {
             .limit("concurrency", concurrency)
             .limit("queue", 0);
         let host = TestHost::builder().workers(2).tenant(tenant).start();
-        let mut clients: Vec<_> = (0..24).map(|_| host.connect()).collect();
-        for client in &mut clients {
-            client.send("GET /sleep?ms=1500 HTTP/1.1\r\nHost: a.test\r\n\r\n");
-        }
+        // A connection goes to the worker of the core that it comes from: some of each.
+        let from = |core| {
+            pin_thread(core);
+            let some = (0..12).map(|_| {
+                let mut client = host.connect();
+                client.send("GET /sleep?ms=1500 HTTP/1.1\r\nHost: a.test\r\n\r\n");
+                client
+            });
+            some.collect::<Vec<_>>()
+        };
+        let both = &cores()[..2];
+        let mut clients: Vec<_> = std::thread::scope(|scope| {
+            let from = &from;
+            let threads = both.iter().map(|core| scope.spawn(|| from(*core)));
+            let threads: Vec<_> = threads.collect();
+            let all = threads.into_iter();
+            all.flat_map(|it| it.join().expect("connected")).collect()
+        });
         let responses = clients.iter_mut().map(|client| client.read_response());
         let served = responses.filter(|response| response.status == 200).count();
         assert_eq!(served as u64, concurrency);
@@ -292,6 +306,34 @@ fn the_pool_is_never_exhausted() {
     let faults = host.log_lines();
     let fault = faults.iter().find(|line| line["kind"] == "fault");
     assert_eq!(fault, None);
+}
+
+/// Guests of WASI 0.3 may need a second stack: two of them do not take what a third needs.
+#[test]
+fn the_pools_stacks_are_never_exhausted() {
+    let _shared = shared();
+    let dir = tempfile::tempdir().expect("a directory");
+    let profile = dir.path().join("tiny.toml");
+    let text =
+        "extends = 'local'\nslots = 16\nrunning_max = 14\ndecommit_batch = 2\nwarm_slots = 16\n";
+    std::fs::write(&profile, text).expect("writing a profile");
+    let greedy = Tenant::with_component("a", written("two-stacks", &two_stacks()))
+        .limit("queue_ms", 30_000)
+        .limit("quarantine_failures", 0);
+    let host = TestHost::builder()
+        .line("workers", &format!("profile = {:?}", profile))
+        .tenant(greedy)
+        .tenant(Tenant::new("s", "service3").limit("queue_ms", 30_000))
+        .start();
+    let mut clients: Vec<_> = (0..42).map(|_| host.connect()).collect();
+    for (turn, client) in clients.iter_mut().enumerate() {
+        let name = if turn % 3 == 2 { "s" } else { "a" };
+        client.send(format!("GET / HTTP/1.1\r\nHost: {name}.test\r\n\r\n"));
+    }
+    for (turn, client) in clients.iter_mut().enumerate() {
+        let expected = if turn % 3 == 2 { "" } else { "trapped" };
+        assert_eq!(client.read_response().reason(), expected);
+    }
 }
 
 /// With every slot taken it is the host that has no room, whatever queue the tenant may have.

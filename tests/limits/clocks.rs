@@ -35,9 +35,13 @@ fn a_guest_that_computes_sees_steps_of_the_granularity_only() {
     );
     // It looked far more often than the clocks went on.
     assert!(told["reads"][0] > 10 * monotonic[0], "{text}");
-    assert!((100..=401).contains(&monotonic[0]), "{text}");
-    // A slice is half a millisecond at least here, in which the wall clock stands still.
-    assert!((2..=100).contains(&wall[0]), "{text}");
+    assert!((2..=401).contains(&monotonic[0]), "{text}");
+    // A slice is half a millisecond at least here, in which the wall clock stands still. On a machine
+    // that is busy, slices are fewer, and each clock skips.
+    assert!(
+        (2..=81).contains(&wall[0]) && 2 * wall[0] < monotonic[0],
+        "{text}"
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn the_same_request_uses_the_same_fuel_and_not_a_unit_more_than_it_may() {
     const PLENTY: u64 = 1_000_000_000;
     for (guest, path) in [
         ("kitchen", "/twice"),
-        ("kitchen", "/stream?n=200000&chunk=1000"),
+        ("kitchen", "/log?n=20&len=100"),
         ("kitchen", "/alloc?mib=3"),
         ("hello", "/"),
         ("service3", "/"),
@@ -61,7 +61,7 @@ fn a_guest_that_computes_for_ever_runs_out_and_its_time_is_limited_beside() {
     let host = kitchen(&[("fuel", 1_000_000_000_000_000), ("cpu_ms", 20)]);
     let (response, line) = get(&host, "/spin");
     check_fault(&response, &line, 504, "cpu_exhausted");
-    assert!(line["fuel"].as_u64() > Some(1_000_000), "{line}");
+    assert_eq!(line.get("fuel"), None, "it was interrupted: {line}");
     // Without, nothing is counted.
     let host = kitchen(&[]);
     assert_eq!(get(&host, "/twice").1.get("fuel"), None);

@@ -114,6 +114,7 @@ fixed! {
     TABLES_PER_COMPONENT: u32 = 16, "tables", "Tables of one component.";
     POOL_TABLES_PER_MODULE: u32 = 4, "tables", "Tables of one core module.";
     POOL_TABLE_ELEMENTS: usize = 100_000, "elements", "Elements of one table; large Go and C# programs exceed Wasmtime's default of 20,000.";
+    STACKS_PER_CONCURRENT: usize = 2, "stacks", "Of one request where the component-model-async machinery is on: the guest's, and one for what completes while it blocks. So half as many such requests run at once as there are slots.";
     FLAVOURS: u64 = 3, "engines", "Engines of a worker, each with a pool of its own, made when a tenant needs it: WASI 0.2, 0.3, and either with fuel.";
 
     // Logs.
