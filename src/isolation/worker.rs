@@ -34,6 +34,8 @@ pub fn lockdown<T>(
     confine::drop_capabilities(&mut report);
     let started = start()?;
     confine::restrict_ring(&mut report, ring::find()?.as_fd(), OPERATIONS)?;
+    #[cfg(feature = "red-team")]
+    crate::sys::red_team::before_the_filter();
     confine::seal(&mut report, &[CALLS]);
     report.require(required).map_err(io::Error::other)?;
     Ok((started, report))
@@ -53,7 +55,7 @@ const OPERATIONS: &[u8] = &[
 ];
 
 /// What a worker calls.
-const CALLS: &[Allow] = &[
+pub(super) const CALLS: &[Allow] = &[
     // The loop.
     allow(libc::SYS_io_uring_enter),
     allow(libc::SYS_clock_gettime), // CPU time; other clocks are read without a call
