@@ -206,6 +206,9 @@ pub struct CompileArgs {
     /// The profile it is for: a built-in name, or the path of a file
     #[arg(long, value_name = "PROFILE", default_value = "balanced")]
     pub profile: String,
+    /// Into code that counts fuel, for a tenant with limits.fuel
+    #[arg(long)]
+    pub fuel: bool,
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {

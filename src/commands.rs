@@ -199,8 +199,8 @@ pub fn compile(args: &CompileArgs) -> Result {
     let component = std::fs::File::open(&args.component)
         .with_context(|| format!("opening {}", args.component.display()))?;
     let limits = JobLimits::for_component(component.metadata()?.len());
-    let (flavour, artifact) = compile_in_child(component.as_fd(), &profile, &limits)
-        .with_context(|| args.component.display().to_string())?;
+    let compiled = compile_in_child(component.as_fd(), &profile, args.fuel, &limits);
+    let (flavour, artifact) = compiled.with_context(|| args.component.display().to_string())?;
     let mut artifact = std::fs::File::from(artifact);
     std::io::Seek::rewind(&mut artifact)?;
     let mut output = std::fs::File::create(&args.output)

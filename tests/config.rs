@@ -79,7 +79,7 @@ fn every_mistake_is_named_with_its_line() {
         // Shape.
         ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cores, env, weight, cpu_share_max, limits"),
         ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, tenant"),
-        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, wall_ms, memory_mib, concurrency, queue, queue_ms, request_body_bytes, log_line_bytes, log_bytes_per_request, handles, hostcall_bytes, table_elements"),
+        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
         ("[workers]\ncores = 'all'", "skep.toml:8: workers.cores: wrong value (got 'all'); \"auto\" or a list of core numbers: [0, 1]"),
@@ -217,14 +217,14 @@ mine.toml:2: slots: the pool can run out under running requests (got 259); runni
         ("extends = 'balanced'\ntick_us = 501", "mine.toml:2: tick_us: the ticker is too slow to end a slice in time (got 501); tick_us at most half of slice_us"),
         ("extends = 'balanced'\nasync_stack_kib = 508", "mine.toml:2: async_stack_kib: no room for host frames above the guest's stack (got 508); async_stack_kib at least wasm_stack_kib + 256"),
         ("extends = 'balanced'\nmemory_reservation_mib = 511", "mine.toml:2: memory_reservation_mib: a memory would outgrow its reservation (got 511); memory_mib_max at most memory_reservation_mib"),
-        ("extends = 'balanced'\nslots = 11000", "mine.toml:2: slots: the pools of both engines need more than 80 TiB of address space (got 11000); slots * 2 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation"),
+        ("extends = 'balanced'\nslots = 11000", "mine.toml:2: slots: the pools of all engines need more than 80 TiB of address space (got 11000); slots * 6 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation"),
         ("extends = 'balanced'\nring_entries = 1000\nmemory_guard_kib = 65", "\
 mine.toml:2: ring_entries: not a power of two (got 1000); a power of two, as io_uring_setup(2) rounds to one
 mine.toml:3: memory_guard_kib: not whole pages (got 65); a multiple of 4 KiB"),
         ("extends = 'balanced'\nslots = 15\npagemap_scan = 1\nticks = 2", "\
 mine.toml:2: slots: out of range (got 15); 16 to 1000000 slots
 mine.toml:3: pagemap_scan: wrong type (got 1); true or false
-mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
+mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, clock_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
         ("extends = 3", "mine.toml:1: extends: wrong type (got 3); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
         ("extends = 'no.toml'", "mine.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'no.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
         ("slots = 20\nextends = './mine.toml'", "mine.toml:2: extends: the profile extends itself (got './mine.toml'); another profile, or no `extends` and every key"),
@@ -238,7 +238,7 @@ mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory
     fs::write(dir.path().join("mine.toml"), "slots = 20").unwrap();
     let text = format!("{BASE}[workers]\nprofile = 'mine.toml'\n");
     let said = complaints(dir.path(), &text);
-    assert_eq!(said.lines().count(), 16, "{said}");
+    assert_eq!(said.lines().count(), 17, "{said}");
     assert!(said.contains("tick_us: missing; 50 to 5000 µs, or `extends = \"balanced\"`"));
 }
 

@@ -13,6 +13,7 @@
 //! Dropping [`Preparer::prepare`] leaves the queue; a job that runs is finished and its artifact
 //! kept.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,7 @@ impl Workshop {
     pub fn obtain(&self, component: &Path) -> Result<(Artifact, File), String> {
         let mut name = artifact_name(component, &self.compatibility).map_err(unreadable)?;
         for _ in 0..CHANGES_MAX {
-            match self.make(component, &name, Lane::Slow)? {
+            match self.make(component, &name, false, Lane::Slow)? {
                 Made::Changed(new) => name = new,
                 Made::Artifact(artifact) => {
                     let (_, file) = self
@@ -102,6 +103,14 @@ impl Workshop {
             }
         }
         Err(restless())
+    }
+
+    /// Names the engine settings of code that counts fuel, or of code that does not.
+    fn settings(&self, fuel: bool) -> Cow<'_, str> {
+        match fuel {
+            true => format!("{} fuel", self.compatibility).into(),
+            false => self.compatibility.as_str().into(),
+        }
     }
 
     /// The flavour of an intact artifact of that name; one that is not intact is removed.
@@ -122,12 +131,12 @@ impl Workshop {
     }
 
     /// Compiles the component, within what a lane allows, unless its artifact is there.
-    fn make(&self, component: &Path, name: &str, lane: Lane) -> Result<Made, Failed> {
+    fn make(&self, component: &Path, name: &str, fuel: bool, lane: Lane) -> Result<Made, Failed> {
         let other = |reason: String| Failed::Other(reason);
         if let Some(artifact) = self.find(name) {
             return Ok(Made::Artifact(artifact));
         }
-        let read = snapshot(component, &self.compatibility);
+        let read = snapshot(component, &self.settings(fuel));
         let (bytes, current) = read.map_err(|error| other(unreadable(error)))?;
         if current != name {
             return Ok(Made::Changed(current));
@@ -142,7 +151,7 @@ impl Workshop {
         };
         let bytes = std::os::fd::AsFd::as_fd(&bytes);
         let (flavour, code) =
-            compile_in_child(bytes, &self.profile, &limits).map_err(Failed::Job)?;
+            compile_in_child(bytes, &self.profile, fuel, &limits).map_err(Failed::Job)?;
         self.store
             .put(name, flavour, &mut File::from(code))
             .map_err(|error| other(format!("its artifact cannot be stored: {error}")))?;
@@ -182,17 +191,19 @@ impl Default for Preparer {
 }
 
 impl Preparer {
-    /// The component's artifact of a workshop, intact in the store. What it takes to make it is on
-    /// the tenant's account. The error is a reason in one line.
+    /// The component's artifact of a workshop, intact in the store; `fuel` says whether its code
+    /// counts fuel. What it takes to make it is on the tenant's account. The error is a reason in one
+    /// line.
     pub async fn prepare(
         &self,
         workshop: &Arc<Workshop>,
         tenant: &str,
         component: PathBuf,
+        fuel: bool,
     ) -> Result<Artifact, String> {
-        let mut name = self.name(workshop, component.clone()).await?;
+        let mut name = self.name(workshop, component.clone(), fuel).await?;
         for _ in 0..CHANGES_MAX {
-            let made = self.prepare_named(workshop, tenant, component.clone(), name);
+            let made = self.prepare_named(workshop, tenant, component.clone(), name, fuel);
             match made.await? {
                 Made::Artifact(artifact) => return Ok(artifact),
                 Made::Changed(new) => name = new,
@@ -201,7 +212,12 @@ impl Preparer {
         Err(restless())
     }
 
-    async fn name(&self, workshop: &Arc<Workshop>, component: PathBuf) -> Result<String, String> {
+    async fn name(
+        &self,
+        workshop: &Arc<Workshop>,
+        component: PathBuf,
+        fuel: bool,
+    ) -> Result<String, String> {
         let permit = self
             .naming
             .clone()
@@ -211,7 +227,7 @@ impl Preparer {
         let workshop = workshop.clone();
         blocking(move || {
             let _permit = permit;
-            artifact_name(&component, &workshop.compatibility).map_err(unreadable)
+            artifact_name(&component, &workshop.settings(fuel)).map_err(unreadable)
         })
         .await?
     }
@@ -222,6 +238,7 @@ impl Preparer {
         tenant: &str,
         component: PathBuf,
         name: String,
+        fuel: bool,
     ) -> Result<Made, String> {
         let lock = self.lock(&name);
         let _alone = lock.lock().await;
@@ -236,7 +253,7 @@ impl Preparer {
             let made = blocking(move || {
                 // Held to the end of the job, even if nobody waits for it any more.
                 let _permit = permit;
-                maker.make(&path, &wanted, lane)
+                maker.make(&path, &wanted, fuel, lane)
             });
             match made.await? {
                 Err(Failed::Job(error)) if lane == Lane::Quick && error.is_out_of_time() => {

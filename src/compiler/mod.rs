@@ -7,7 +7,7 @@
 //! ```text
 //!  parent (broker, `skep compile`)              skep compile-job
 //!  ── spawn ─► fd 3 channel · fd 4 component (read) · fd 5 artifact (memfd)
-//!  ── Request { profile } ────────────────────► read fd 4, compile, write fd 5
+//!  ── Request { profile, fuel }─────────────────► read fd 4, compile, write fd 5
 //!  ◄──────────── Reply::Compiled { flavour } ── or Reply::Refused { reason }
 //!  kill, reap, seal the memfd
 //! ```
@@ -42,6 +42,8 @@ const ARTIFACT_INDEX: u32 = 2;
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     profile: Profile,
+    /// Whether the code is to count fuel.
+    fuel: bool,
 }
 
 /// Job to parent.

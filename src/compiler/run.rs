@@ -83,12 +83,13 @@ impl Drop for Job {
 }
 
 /// Compiles the component that `component` is open on, from its first byte. The artifact comes in a
-/// sealed memfd: nobody can change it any more.
+/// sealed memfd: nobody can change it any more. `fuel` says whether its code counts fuel.
 ///
 /// Blocks until the job ended or `wall_ms` passed. Call it on a thread that does not end meanwhile.
 pub fn compile_in_child(
     component: BorrowedFd<'_>,
     profile: &Profile,
+    fuel: bool,
     limits: &JobLimits,
 ) -> Result<(Flavour, OwnedFd), CompileError> {
     let host = |what| move |source: io::Error| CompileError::Host { what, source };
@@ -108,6 +109,7 @@ pub fn compile_in_child(
     drop(theirs);
     let request = Request {
         profile: profile.clone(),
+        fuel,
     };
     let reply = match ours.send(&request, &[]) {
         Ok(()) => answer(&ours, limits)?,

@@ -164,6 +164,8 @@ pub enum Cores {
 pub struct Limits {
     /// CPU time of one request, in milliseconds.
     pub cpu_ms: u64,
+    /// Fuel of one request; 0 counts none.
+    pub fuel: u64,
     /// Wall time of one request, from admission to the last response byte, in milliseconds.
     pub wall_ms: u64,
     /// Memory of one instance, summed over its linear memories, in MiB.
@@ -174,12 +176,26 @@ pub struct Limits {
     pub queue: usize,
     /// The longest wait for a place, in milliseconds; then 503.
     pub queue_ms: u64,
+    /// Requests let in each second, over all the tenant's workers; above it 429. 0 is no limit.
+    pub requests_per_s: u64,
+    /// Requests let in at once, over all the tenant's workers, before `requests_per_s` holds.
+    pub request_burst: u64,
+    /// Failures within the window after which the tenant is left alone; 0 is never.
+    pub quarantine_failures: usize,
+    /// The window that failures are counted in, in seconds.
+    pub quarantine_window_s: u64,
+    /// The longest pause of a tenant that is left alone, in seconds.
+    pub quarantine_max_s: u64,
     /// Longest request body, in bytes; above it 413.
     pub request_body_bytes: u64,
     /// Longest line of the tenant's log, in bytes; longer ones are cut.
     pub log_line_bytes: usize,
     /// Bytes of log one request may write; what is over is dropped and counted.
     pub log_bytes_per_request: usize,
+    /// Bytes of log each second, over all the tenant's workers; what is over is dropped and counted.
+    pub log_bytes_per_s: u64,
+    /// Bytes of log at once, over all the tenant's workers, before `log_bytes_per_s` holds.
+    pub log_burst_bytes: usize,
     /// Host resources (bodies, fields, streams, pollables) alive at once in one instance.
     pub handles: usize,
     /// Bytes that one host call may copy out of the guest.

@@ -54,6 +54,8 @@ impl Host {
                     ..limits::MEMORY_MIB
                 },
             )?,
+            // Whoever writes a program wants to see each of its failures.
+            quarantine_failures: 0,
             request_body_bytes: limits::REQUEST_BODY_BYTES.max,
             log_bytes_per_request: limits::LOG_BYTES_PER_REQUEST.max as usize,
             ..Limits::default()
@@ -167,14 +169,22 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             cpu_ms: limits::CPU_MS.default,
+            fuel: limits::FUEL.default,
             wall_ms: limits::WALL_MS.default,
             memory_mib: limits::MEMORY_MIB.default,
             concurrency: limits::CONCURRENCY.default as usize,
             queue: limits::QUEUE.default as usize,
             queue_ms: limits::QUEUE_MS.default,
+            requests_per_s: limits::REQUESTS_PER_S.default,
+            request_burst: limits::REQUEST_BURST.default,
+            quarantine_failures: limits::QUARANTINE_FAILURES.default as usize,
+            quarantine_window_s: limits::QUARANTINE_WINDOW_S.default,
+            quarantine_max_s: limits::QUARANTINE_MAX_S.default,
             request_body_bytes: limits::REQUEST_BODY_BYTES.default,
             log_line_bytes: limits::LOG_LINE_BYTES.default as usize,
             log_bytes_per_request: limits::LOG_BYTES_PER_REQUEST.default as usize,
+            log_bytes_per_s: limits::LOG_BYTES_PER_S.default,
+            log_burst_bytes: limits::LOG_BURST_BYTES.default as usize,
             handles: limits::HANDLES.default as usize,
             hostcall_bytes: limits::HOSTCALL_BYTES.default as usize,
             table_elements: limits::TABLE_ELEMENTS.default as usize,

@@ -56,9 +56,10 @@ impl Host {
     /// # Errors
     /// One line about the first worker that does not, with what would help.
     pub fn check_fits(&self) -> Result<(), String> {
+        let fuel = self.tenants.iter().any(|tenant| tenant.limits.fuel > 0);
         for core in &self.cores {
             let profile = self.profile_of(*core);
-            let fits = profile.check_mappings(self.tenants.len());
+            let fits = profile.check_mappings(self.tenants.len(), fuel);
             fits.map_err(|line| format!("core {core}: {line}"))?;
         }
         Ok(())

@@ -3,8 +3,8 @@
 
 use thiserror::Error;
 use wasmparser::{
-    BinaryReaderError, ConstExpr, DataKind, Element, ElementItems, ElementKind, Encoding, Parser,
-    Payload,
+    BinaryReaderError, CanonicalFunction, CanonicalOption, ConstExpr, DataKind, Element,
+    ElementItems, ElementKind, Encoding, Parser, Payload,
 };
 
 use crate::config::limits;
@@ -22,6 +22,15 @@ pub enum InspectError {
          or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
+    /// A component that consists of others which call each other without waiting. Each such part may
+    /// block on a stack of its own, and a request has [`STACKS_PER_CONCURRENT`] of them.
+    ///
+    /// [`STACKS_PER_CONCURRENT`]: crate::config::limits::STACKS_PER_CONCURRENT
+    #[error(
+        "a component composed of others with async functions between them, \
+         which needs more stacks than one request has: make it one component"
+    )]
+    Composed,
     /// A component without an HTTP handler.
     #[error(
         "the component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3 \
@@ -57,6 +66,7 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
     let mut exports = Vec::new();
     let mut steps = 0;
     let mut depth = 0_usize;
+    let mut inner = Inner::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(malformed)?;
         steps += instantiation_steps(&payload).map_err(malformed)?;
@@ -76,8 +86,16 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
                     exports.push(export.map_err(malformed)?.name.name.to_owned());
                 }
             }
+            Payload::ComponentCanonicalSection(section) if depth > 1 => {
+                for function in section {
+                    inner.note(&function.map_err(malformed)?);
+                }
+            }
             _ => {}
         }
+    }
+    if inner.lifts && inner.is_async {
+        return Err(InspectError::Composed);
     }
     let any = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     if any("wasi:http/handler@0.3.") {
@@ -147,6 +165,27 @@ fn entries(element: &Element<'_>) -> Result<usize, BinaryReaderError> {
     Ok(steps)
 }
 
+/// What the components within a component do. Synchronous calls between them stay on one stack.
+#[derive(Default)]
+struct Inner {
+    /// One has functions of its own, so that it can be called.
+    lifts: bool,
+    /// One calls or is called without waiting.
+    is_async: bool,
+}
+
+impl Inner {
+    fn note(&mut self, function: &CanonicalFunction) {
+        let (CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. }) =
+            function
+        else {
+            return;
+        };
+        self.lifts |= matches!(function, CanonicalFunction::Lift { .. });
+        self.is_async |= options.contains(&CanonicalOption::Async);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +241,30 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(flavour(&handler(name)), expected, "{name}");
         }
+    }
+
+    /// Parts that call each other hold a stack each while they block: where calls do not wait for their
+    /// end, that is several at once.
+    #[test]
+    fn composed_components_are_synchronous() {
+        let composed = |callee: &str, caller: &str| {
+            wat(&format!(
+                r#"(component
+                    (component $callee
+                        (core module $m (func (export "f")))
+                        (core instance $i (instantiate $m))
+                        (func (export "f") async (canon lift (core func $i "f") {callee})))
+                    (component $caller
+                        (import "f" (func $f async))
+                        (core func (canon lower (func $f) {caller})))
+                    (instance $a (instantiate $callee))
+                    (instance (instantiate $caller (with "f" (func $a "f"))))
+                    (instance $h)
+                    (export "wasi:http/handler@0.3.0" (instance $h)))"#
+            ))
+        };
+        assert_eq!(flavour(&composed("", "")), Ok(Flavour::P3));
+        assert_eq!(flavour(&composed("", "async")), Err(InspectError::Composed));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub struct Meter {
     budget_ns: u64,
     used_ns: Cell<u64>,
     exhausted: Cell<bool>,
+    fuel_used: Cell<Option<u64>>,
 }
 
 impl Meter {
@@ -42,12 +43,24 @@ impl Meter {
             budget_ns,
             used_ns: Cell::new(0),
             exhausted: Cell::new(false),
+            fuel_used: Cell::new(None),
         }
     }
 
     /// CPU time used in finished slices, in nanoseconds.
     pub fn used_ns(&self) -> u64 {
         self.used_ns.get()
+    }
+
+    /// Fuel that the guest has used; `None` while it runs, when it was interrupted, and where it
+    /// does not count any.
+    pub fn fuel_used(&self) -> Option<u64> {
+        self.fuel_used.get()
+    }
+
+    /// Notes the fuel that the guest has used.
+    pub fn set_fuel_used(&self, fuel: u64) {
+        self.fuel_used.set(Some(fuel));
     }
 
     /// Whether the guest was stopped because it had used its budget.

@@ -26,6 +26,7 @@ pub struct Engines {
     can_swap: bool,
     p2: OnceCell<Loaded>,
     p3: OnceCell<Loaded>,
+    fuel: OnceCell<Loaded>,
     made: Box<dyn Fn(EngineWeak)>,
 }
 
@@ -33,6 +34,10 @@ pub struct Engines {
 pub struct Program {
     pub(crate) engine: Engine,
     pub(crate) proxy: Proxy,
+    /// Whether its code counts fuel, and stops without any.
+    pub(crate) counts_fuel: bool,
+    /// Whether a request may need several stacks.
+    pub(crate) concurrent: bool,
 }
 
 impl std::fmt::Debug for Program {
@@ -58,6 +63,7 @@ impl Engines {
             can_swap,
             p2: OnceCell::new(),
             p3: OnceCell::new(),
+            fuel: OnceCell::new(),
             made: Box::new(made),
         }
     }
@@ -75,12 +81,18 @@ impl Engines {
             .instantiate_pre(&component)
             .map_err(unlinkable)?;
         let proxy = match flavour {
-            Flavour::P2 => Proxy::P2(p2::bindings::ProxyPre::new(pre).map_err(unlinkable)?),
-            Flavour::P3 => Proxy::P3(p3::bindings::ServicePre::new(pre).map_err(unlinkable)?),
+            Flavour::P2 | Flavour::FuelP2 => {
+                Proxy::P2(p2::bindings::ProxyPre::new(pre).map_err(unlinkable)?)
+            }
+            Flavour::P3 | Flavour::FuelP3 => {
+                Proxy::P3(p3::bindings::ServicePre::new(pre).map_err(unlinkable)?)
+            }
         };
         Ok(Program {
             engine: loaded.engine.clone(),
             proxy,
+            counts_fuel: flavour.counts_fuel(),
+            concurrent: flavour != Flavour::P2,
         })
     }
 
@@ -96,6 +108,7 @@ impl Engines {
         let cell = match flavour {
             Flavour::P2 => &self.p2,
             Flavour::P3 => &self.p3,
+            Flavour::FuelP2 | Flavour::FuelP3 => &self.fuel,
         };
         if let Some(loaded) = cell.get() {
             return Ok(loaded);
@@ -106,7 +119,7 @@ impl Engines {
         let mut linker = Linker::new(&engine);
         match flavour {
             Flavour::P2 => link_p2(&mut linker),
-            Flavour::P3 => link_p3(&mut linker),
+            Flavour::P3 | Flavour::FuelP2 | Flavour::FuelP3 => link_p3(&mut linker),
         }
         .map_err(refused)?;
         (self.made)(engine.weak());

@@ -63,23 +63,83 @@ where
         Rc::clone(&call.meter),
         call.sink,
     );
-    let mut store = Store::new(&program.engine, state);
+    let mut account = FuelAccount {
+        store: Store::new(&program.engine, state),
+        limit: program.counts_fuel.then_some(call.grants.fuel),
+    };
+    account.open().map_err(|error| account.failure(error))?;
+    let store = &mut account.store;
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(on_tick);
     store.limiter(|state| &mut state.allowance);
     store.set_hostcall_fuel(call.grants.hostcall_bytes);
     store.set_max_component_handles(call.grants.handles);
     let result = match &program.proxy {
-        Proxy::P2(pre) => handle_p2(&mut store, pre, call.request, call.respond).await,
+        Proxy::P2(pre) => handle_p2(store, pre, call.request, call.respond).await,
         Proxy::P3(pre) => {
             if let Some(table) = store.concurrent_resource_table() {
                 table.set_max_capacity(call.grants.handles);
             }
             // On the heap, so that the future of a 0.2 request is not as large as this one's.
-            Box::pin(handle_p3(&mut store, pre, call.request, call.respond)).await
+            Box::pin(handle_p3(store, pre, call.request, call.respond)).await
         }
     };
-    result.map_err(|error| failure(error, store.data()))
+    account.note();
+    match result {
+        Ok(()) if account.is_overdrawn() => Err(Failure {
+            reason: Reason::FuelExhausted,
+            detail: "it ended with more fuel used than it may".to_owned(),
+        }),
+        Ok(()) => Ok(()),
+        Err(error) => Err(account.failure(error)),
+    }
+}
+
+/// A request's store and the fuel that it may use, where its code counts any.
+///
+/// Compiled code looks at the fuel when it enters a function or a loop, and may have used a little
+/// more when it ends. So it is given one unit more than the limit: whoever has none left at the end
+/// has used more than the limit, to the unit, whatever was looked at.
+struct FuelAccount {
+    store: Store<State>,
+    limit: Option<u64>,
+}
+
+impl FuelAccount {
+    fn open(&mut self) -> wasmtime::Result<()> {
+        match self.limit {
+            Some(limit) => self.store.set_fuel(limit.saturating_add(1)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what was used. A guest that was interrupted at a tick has its count in a register, and
+    /// what the store says then is old: it is left out.
+    fn note(&self) {
+        let meter = &self.store.data().meter;
+        if let Some(limit) = self.limit
+            && !meter.exhausted()
+            && let Ok(left) = self.store.get_fuel()
+        {
+            let used = limit.saturating_add(1).saturating_sub(left);
+            meter.set_fuel_used(used.min(limit));
+        }
+    }
+
+    fn is_overdrawn(&self) -> bool {
+        self.limit.is_some() && matches!(self.store.get_fuel(), Ok(0))
+    }
+
+    fn failure(&self, error: wasmtime::Error) -> Failure {
+        let state = self.store.data();
+        if self.is_overdrawn() && !state.meter.exhausted() {
+            return Failure {
+                reason: Reason::FuelExhausted,
+                detail: one_line(error),
+            };
+        }
+        failure(error, state)
+    }
 }
 
 async fn handle_p2<B>(

@@ -78,7 +78,8 @@ fn artifact(host: &Host, component: &Path) -> anyhow::Result<(Flavour, OwnedFd)>
             report::line(format_args!("not keeping the compiled program: {error}"));
             let component = std::fs::File::open(component)?;
             let job = JobLimits::for_component(component.metadata()?.len());
-            Ok(compile_in_child(component.as_fd(), &host.profile, &job)?)
+            let compiled = compile_in_child(component.as_fd(), &host.profile, false, &job);
+            Ok(compiled?)
         }
     }
 }

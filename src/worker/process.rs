@@ -14,6 +14,7 @@ use crate::accept::accept;
 use crate::config::{Profile, limits};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
 use crate::engine::Engines;
+use crate::guest::clocks;
 use crate::isolation;
 use crate::scheduler::{self, Ticker};
 use crate::sys::channel::Channel;
@@ -124,6 +125,7 @@ fn core(start: &Start, engines: Engines, log: Log, mailboxes: Vec<Channel>) -> R
 /// The tasks that every worker has, in a process of its own or not.
 pub(super) async fn spawn_helpers(core: &Rc<Core>, null: std::fs::File) -> anyhow::Result<()> {
     scheduler::install(core.profile.slice_us);
+    clocks::install(core.profile.clock_us);
     let ring = RingTurn::new(null).await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
     monoio::spawn(scheduler::releaser(monoio::time::sleep));

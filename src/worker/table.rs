@@ -73,7 +73,7 @@ impl Tenants {
             let tenant = Tenant::new(
                 placed.clone(),
                 self.this_worker,
-                self.log.sink(name),
+                &self.log,
                 program,
                 previous,
                 account,

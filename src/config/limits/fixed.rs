@@ -107,7 +107,8 @@ fixed! {
     DRAIN_POLL_MS: u64 = 5, "ms", "How often a drain looks whether everything is finished.";
     LINGER_BYTES_MAX: usize = 256 << 10, "bytes", "Read and dropped meanwhile; above it the socket closes.";
     LINGER_MS: u64 = 1_000, "ms", "After an error answer, before the socket closes: the client reads the answer first (RFC 9112 section 9.6).";
-    RETRY_AFTER_S: u64 = 1, "s", "The Retry-After of a 503.";
+    RETRY_AFTER_S: u64 = 1, "s", "The Retry-After of a 503 where nothing better is known.";
+    QUARANTINE_FIRST_S: u64 = 1, "s", "First pause of a tenant that fails all the time; it doubles up to quarantine_max_s.";
 
     // Guests.
     CPU_SHARE_MIN_PERMILLE: u64 = 10, "‰ of a core", "The smallest cpu_share_max: a slice of 1 ms is then followed by a wait of 100 ms.";
@@ -125,12 +126,14 @@ fixed! {
     TABLES_PER_COMPONENT: u32 = 16, "tables", "Tables of one component.";
     POOL_TABLES_PER_MODULE: u32 = 4, "tables", "Tables of one core module.";
     POOL_TABLE_ELEMENTS: usize = 100_000, "elements", "Elements of one table; large Go and C# programs exceed Wasmtime's default of 20,000.";
-    FLAVOURS: u64 = 2, "engines", "Engines of a worker, each with a pool of its own: WASI 0.2 and 0.3.";
+    STACKS_PER_CONCURRENT: usize = 2, "stacks", "Of one request where the component-model-async machinery is on: the guest's, and one for what completes while it blocks. So half as many such requests run at once as there are slots.";
+    FLAVOURS: u64 = 3, "engines", "Engines of a worker, each with a pool of its own, made when a tenant needs it: WASI 0.2, 0.3, and either with fuel.";
 
     // Logs.
     LOG_LINE_OVERHEAD_BYTES: usize = 96, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
     ACCESS_TARGET_BYTES_MAX: usize = 1 << 10, "bytes", "A request target in an access line; the rest is cut.";
     FAULT_DETAIL_BYTES_MAX: usize = 2 << 10, "bytes", "A trap's message and backtrace in a log line; the rest is cut.";
+    LOG_DROPPED_SAID_MS: u64 = 1_000, "ms", "From the first line over log_bytes_per_s to the line that says how many there were.";
     LOG_BATCH_WAIT_MS: u64 = 20, "ms", "Longest time a line waits in a worker for others.";
 }
