@@ -198,13 +198,9 @@ pub fn compile(args: &CompileArgs) -> Result {
     let profile = Profile::find(&args.profile, Path::new("."))?;
     let component = std::fs::File::open(&args.component)
         .with_context(|| format!("opening {}", args.component.display()))?;
-    let (flavour, artifact) = compile_in_child(
-        component.as_fd(),
-        &profile,
-        args.fuel,
-        &JobLimits::default(),
-    )
-    .with_context(|| args.component.display().to_string())?;
+    let limits = JobLimits::for_component(component.metadata()?.len());
+    let (flavour, artifact) = compile_in_child(component.as_fd(), &profile, args.fuel, &limits)
+        .with_context(|| args.component.display().to_string())?;
     let mut artifact = std::fs::File::from(artifact);
     std::io::Seek::rewind(&mut artifact)?;
     let mut output = std::fs::File::create(&args.output)

@@ -17,6 +17,8 @@ mod common;
 mod cpu;
 #[path = "limits/exact.rs"]
 mod exact;
+#[path = "limits/fairness.rs"]
+mod fairness;
 #[path = "limits/fuel.rs"]
 mod fuel;
 #[path = "limits/isolation.rs"]

@@ -181,7 +181,7 @@ impl Tenants {
         let fuel = placed.tenant.limits.fuel > 0;
         let tools = self.workshops.at(workshop);
         tokio::spawn(async move {
-            let outcome = preparer.prepare(&tools, component, fuel).await;
+            let outcome = preparer.prepare(&tools, &tenant, component, fuel).await;
             // Nobody listens only when the broker is ending.
             let _ = events
                 .send(Event::Prepared {

@@ -68,6 +68,8 @@ pub enum CompileError {
         how: String,
         /// What that signal most likely means.
         hint: String,
+        /// The signal, if it was one.
+        signal: Option<i32>,
     },
     /// The job took too long.
     #[error("compiling it took longer than {wall_ms} ms")]
@@ -83,6 +85,27 @@ pub enum CompileError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+impl CompileError {
+    /// Whether the job needed more time than it was given: with more it might succeed.
+    pub fn is_out_of_time(&self) -> bool {
+        match self {
+            CompileError::Deadline { .. } => true,
+            CompileError::Ended { signal, .. } => *signal == Some(libc::SIGXCPU),
+            CompileError::Refused(_) | CompileError::Host { .. } => false,
+        }
+    }
+
+    /// Whether the host ended the job or could not run it, which says nothing about the component.
+    /// No limit of a job kills with SIGKILL: that is the kernel short of memory, or an operator.
+    pub fn is_of_host(&self) -> bool {
+        match self {
+            CompileError::Host { .. } => true,
+            CompileError::Ended { signal, .. } => *signal == Some(libc::SIGKILL),
+            CompileError::Refused(_) | CompileError::Deadline { .. } => false,
+        }
+    }
 }
 
 /// One line of at most [`REASON_BYTES_MAX`] bytes.

@@ -1,6 +1,6 @@
 //! Every limit of the product, once: name, unit, default, range and the reason for it.
 //!
-//! Configurable ones are [`Limit`] constants, listed in [`TENANT`], [`HTTP`] and [`WORKERS`];
+//! Configurable ones are [`Limit`] constants, listed in [`TENANT_SHARE`], [`TENANT`], [`HTTP`] and [`WORKERS`];
 //! `docs/CONFIG.md` is generated from those lists. Fixed ones are plain constants, listed in
 //! [`FIXED`]. A configured value outside its range is refused, never clamped.
 
@@ -56,6 +56,13 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+limits! {
+    /// Numeric keys of `[[tenant]]`.
+    TENANT_SHARE:
+    WEIGHT "weight", "shares", 100, 1, 1_000,
+        "CPU time beside other tenants of the worker who want it, in proportion; 100 leaves room below and above.";
+}
 
 limits! {
     /// Keys of `[tenant.limits]`, in the order they are documented.
@@ -134,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_default_lies_within_its_range() {
-        for limit in TENANT.iter().chain(HTTP).chain(WORKERS) {
+        for limit in TENANT.iter().chain(TENANT_SHARE).chain(HTTP).chain(WORKERS) {
             assert!(limit.allows(limit.default), "{}", limit.name);
             assert!(!limit.allows(limit.max + 1), "{}", limit.name);
         }

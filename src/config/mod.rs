@@ -124,8 +124,19 @@ pub struct Tenant {
     pub cores: Cores,
     /// Its environment variables.
     pub env: BTreeMap<String, String>,
+    /// Its part of each of its workers' core.
+    pub share: Share,
     /// Its budgets.
     pub limits: Limits,
+}
+
+/// A tenant's part of each of its workers' core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Beside others who want the core: twice the weight gets twice the CPU time.
+    pub weight: u64,
+    /// The most that it gets although nobody else wants it, in thousandths of a core.
+    pub cpu_share_max_permille: Option<u64>,
 }
 
 /// A host name, or every name one or more labels below one (`*.example.com`).

@@ -139,6 +139,10 @@ pub struct Tenant {
     pub cores: Field<TenantCores>,
     /// Its environment.
     pub env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Its part of a core beside others.
+    pub weight: Field<i64>,
+    /// The most that it gets of a core.
+    pub cpu_share_max: Field<f64>,
     /// Its budgets.
     pub limits: Limits,
 }

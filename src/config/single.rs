@@ -8,7 +8,8 @@ use super::errors::Errors;
 use super::limits::{self, Limit};
 use super::machine::{Machine, default_artifacts_dir};
 use super::{
-    AccessLog, Cores, Host, HostPattern, Http, Limits, Log, Profile, Tenant, component, tenant,
+    AccessLog, Cores, Host, HostPattern, Http, Limits, Log, Profile, Share, Tenant, component,
+    tenant,
 };
 
 /// Workers of the demo at most: it shows isolation and not speed.
@@ -65,6 +66,7 @@ impl Host {
             hosts: vec![HostPattern::Any],
             cores: Cores::Count(1),
             env,
+            share: Share::default(),
             limits,
         };
         Ok(local_host(component, address, 1, profile, vec![tenant]))
@@ -87,6 +89,7 @@ impl Host {
                 hosts: vec![HostPattern::Exact(format!("{name}.localhost"))],
                 cores: Cores::Count(1),
                 env: BTreeMap::new(),
+                share: Share::default(),
                 limits: Limits::default(),
             });
         }
@@ -185,6 +188,16 @@ impl Default for Limits {
             handles: limits::HANDLES.default as usize,
             hostcall_bytes: limits::HOSTCALL_BYTES.default as usize,
             table_elements: limits::TABLE_ELEMENTS.default as usize,
+        }
+    }
+}
+
+impl Default for Share {
+    /// The default weight and no ceiling.
+    fn default() -> Share {
+        Share {
+            weight: limits::WEIGHT.default,
+            cpu_share_max_permille: None,
         }
     }
 }

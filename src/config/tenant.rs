@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::limits::{self, Limit};
 use super::validate::{Checker, Seen, ranges};
 use super::workers::{Worker, room_for};
-use super::{Cores, HostPattern, Limits, Tenant, component, raw};
+use super::{Cores, HostPattern, Limits, Share, Tenant, component, raw};
 
 /// Checks every tenant, and that names and hosts are used once.
 pub(super) fn check_all(
@@ -42,6 +42,7 @@ pub(super) fn check_all(
             hosts: one.hosts(raw, &mut hosts),
             cores: one.cores(raw, &cores),
             env: one.env(raw),
+            share: one.share(raw),
             limits: one.limits(&raw.limits),
         };
         one.room(&raw.limits, &tenant, workers);
@@ -222,6 +223,24 @@ impl One<'_, '_, '_> {
             report.place(Some(first.span()), key, wrong, right);
         }
         env
+    }
+
+    fn share(&mut self, raw: &raw::Tenant) -> Share {
+        let section = self.section.clone();
+        let weight = self.checker.limit(&section, &raw.weight, &limits::WEIGHT);
+        let cpu_share_max_permille = raw.cpu_share_max.as_ref().and_then(|share| {
+            let permille = (share.get_ref() * 1000.0).round();
+            if (limits::CPU_SHARE_MIN_PERMILLE as f64..=1000.0).contains(&permille) {
+                return Some(permille as u64);
+            }
+            let right = "0.01 to 1.0, a fraction of a core";
+            self.wrong(share.span(), "cpu_share_max", "out of range", right);
+            None
+        });
+        Share {
+            weight,
+            cpu_share_max_permille,
+        }
     }
 
     fn limits(&mut self, raw: &raw::Limits) -> Limits {

@@ -226,7 +226,7 @@ impl Pollable for Deadline {
         match self {
             Self::Passed { yielded: true } => {}
             Self::Passed { yielded } => {
-                scheduler::preempt().await;
+                scheduler::give_way().await;
                 *yielded = true;
             }
             Self::At(at) => Sleep::until(*at).await,

@@ -218,16 +218,21 @@ where
 fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     Ok(match store.data().meter.on_tick() {
         Verdict::Continue => UpdateDeadline::Continue(1),
-        Verdict::Yield => UpdateDeadline::YieldCustom(1, Box::pin(scheduler::preempt())),
+        Verdict::Yield => UpdateDeadline::YieldCustom(1, Box::pin(scheduler::give_way())),
         Verdict::Exhausted => UpdateDeadline::Interrupt,
     })
 }
 
-/// Two limits of Wasmtime that have no public error type: what one host call copies, and the handles
-/// that the component's own tables hold.
-fn has_no_type_of_its_own(error: &wasmtime::Error) -> bool {
-    let root = error.root_cause().to_string();
-    root.contains("fuel allocated for hostcalls") || root.contains("store handle limit exceeded")
+/// What Wasmtime says, in types that are not public, of a host call that copies too much out of the guest and
+/// of a component that holds or lends too many handles.
+const EXHAUSTED: [&str; 2] = [
+    "fuel allocated for hostcalls",
+    "store handle limit exceeded",
+];
+
+fn is_exhausted(error: &wasmtime::Error) -> bool {
+    let cause = error.root_cause().to_string();
+    EXHAUSTED.iter().any(|text| cause.contains(text))
 }
 
 /// Whose fault an error is. The state knows better than the error: a guest that is refused memory
@@ -250,7 +255,7 @@ fn failure(error: wasmtime::Error, state: &State) -> Failure {
             error.downcast_ref::<FieldMapError>(),
             Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields)
         )
-        || has_no_type_of_its_own(&error)
+        || is_exhausted(&error)
     {
         Reason::ResourceExhausted
     } else {

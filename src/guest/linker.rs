@@ -13,7 +13,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::State;
 use super::clocks::Clocks;
-use super::egress::link_outgoing_handler;
+use super::egress::{link_name_lookup, link_outgoing_handler};
 
 struct Streams;
 
@@ -40,7 +40,8 @@ pub fn link_p2(l: &mut Linker<State>) -> wasmtime::Result<()> {
         &(&options).into(),
         State::http,
     )?;
-    link_outgoing_handler(l)
+    link_outgoing_handler(l)?;
+    link_name_lookup(l)
 }
 
 /// Links everything that a WASI 0.3 component may import: 0.3 itself, and 0.2 for the parts of

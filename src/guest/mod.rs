@@ -8,6 +8,7 @@
 //! | `wasi:clocks` | [`clocks`]: coarse, and waits on the worker's timers |
 //! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
 //! | `wasi:random`, `environment`, `exit`, … | stock |
+//! | `wasi:sockets/ip-name-lookup@0.2` | [`egress`]: `permanent-resolver-failure` |
 //! | `wasi:filesystem`, `wasi:sockets` | stock, with nothing opened and every address denied |
 
 pub mod clocks;
@@ -27,6 +28,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::config::{Limits, limits};
 use crate::engine::{Allowance, Meter};
+use crate::scheduler;
 
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
@@ -113,7 +115,7 @@ impl State {
 
     fn clock(&mut self) -> clocks::Clock<'_> {
         clocks::Clock {
-            slice_ns: self.meter.slice_start_ns(),
+            slice_ns: scheduler::slice_start_ns(),
             table: &mut self.table,
             frozen: &mut self.wall,
         }

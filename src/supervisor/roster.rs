@@ -164,6 +164,7 @@ mod tests {
             hosts: vec![HostPattern::Exact(format!("{name}.test"))],
             cores,
             env: Default::default(),
+            share: Default::default(),
             limits: Limits {
                 cpu_ms: 50,
                 wall_ms: 1000,

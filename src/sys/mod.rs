@@ -9,6 +9,8 @@ pub mod listen;
 pub mod namespaces;
 pub mod priority;
 pub mod process;
+#[cfg(feature = "red-team")]
+pub mod red_team;
 pub mod report;
 pub mod ring;
 pub mod signal;

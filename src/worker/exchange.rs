@@ -98,12 +98,19 @@ pub async fn exchange(
     }
     // Time in the queue is not the program's.
     let started = Instant::now();
-    if !scheduler::is_open() && within(tenant.wall(), scheduler::arrive()).await.is_none() {
-        return refuse(writer, &asked, Reason::NoSlot).await;
+    if !scheduler::may_run(&tenant.account) {
+        let arrive = scheduler::arrive(&tenant.account);
+        if within(tenant.wall(), arrive).await.is_none() {
+            let reason = match tenant.account.is_capped() {
+                true => Reason::QueueTimeout,
+                false => Reason::NoSlot,
+            };
+            return refuse(writer, &asked, reason).await;
+        }
     }
     asked.keep_alive = keep_alive;
 
-    let meter = Rc::new(Meter::new(tenant.cpu_budget_ns));
+    let meter = Rc::new(Meter::new(Rc::clone(&tenant.account), tenant.cpu_budget_ns));
     let inbound = Rc::new(Inbound::default());
     let expect_continue = head.expect_continue;
     let (respond, response) = oneshot::channel();

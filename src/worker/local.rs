@@ -77,7 +77,7 @@ fn artifact(host: &Host, component: &Path) -> anyhow::Result<(Flavour, OwnedFd)>
         Err(error) => {
             report::line(format_args!("not keeping the compiled program: {error}"));
             let component = std::fs::File::open(component)?;
-            let job = JobLimits::default();
+            let job = JobLimits::for_component(component.metadata()?.len());
             Ok(compile_in_child(
                 component.as_fd(),
                 &host.profile,

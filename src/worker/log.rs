@@ -17,6 +17,7 @@ use crate::guest::Stream;
 use crate::http::RequestHead;
 use crate::sys::channel::Channel;
 use crate::worker::exchange::Outcome;
+use crate::worker::json;
 use crate::worker::quarantine::Change;
 
 /// Where a worker's lines go.
@@ -236,7 +237,7 @@ impl Log {
 
     fn json(&self, line: &impl serde::Serialize) {
         let mut text = Vec::with_capacity(256);
-        if serde_json::to_writer(&mut text, line).is_err() {
+        if json::write(&mut text, line).is_err() {
             return; // plain structs of strings and numbers: cannot fail
         }
         text.push(b'\n');

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod core;
 mod exchange;
 mod inbound;
+mod json;
 mod local;
 pub mod log;
 mod outbound;

@@ -18,6 +18,8 @@ use crate::guest::clocks;
 use crate::isolation;
 use crate::scheduler::{self, Ticker};
 use crate::sys::channel::Channel;
+#[cfg(feature = "red-team")]
+use crate::sys::red_team;
 use crate::sys::{affinity, priority, process, swap};
 use crate::worker::connection::{Incoming, serve};
 use crate::worker::core::Core;
@@ -45,6 +47,8 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     let (engines, ticked) = engines(&start.profile);
     engines.warm(Flavour::P2)?; // reads /proc
     let null = std::fs::File::open("/dev/null")?;
+    #[cfg(feature = "red-team")]
+    let plan = red_team::plan(start.profile.ring_entries)?;
     priority::wake_next_at_once();
     let ((mut runtime, _ticker), isolation) =
         isolation::worker::lockdown(Some(artifacts), &start.require, || {
@@ -55,6 +59,8 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
             let runtime = runtime::build(start.profile.ring_entries, Ring::Disabled)?;
             Ok((runtime, ticker))
         })?;
+    #[cfg(feature = "red-team")]
+    red_team::attack(&plan)?;
     control.send(&FromWorker::Isolated(isolation), &[])?;
     runtime.block_on(async move {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
@@ -122,6 +128,7 @@ pub(super) async fn spawn_helpers(core: &Rc<Core>, null: std::fs::File) -> anyho
     clocks::install(core.profile.clock_us);
     let ring = RingTurn::new(null).await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
+    monoio::spawn(scheduler::releaser(monoio::time::sleep));
     monoio::spawn(core.log.clone().flusher());
     Ok(())
 }

@@ -67,6 +67,8 @@ impl Tenants {
                 continue;
             }
             let previous = known.and_then(|tenant| tenant.serving());
+            // What it used stays charged to it.
+            let account = known.map(|tenant| Rc::clone(&tenant.account));
             let program = self.program(name, placed.generation);
             let tenant = Tenant::new(
                 placed.clone(),
@@ -74,6 +76,7 @@ impl Tenants {
                 &self.log,
                 program,
                 previous,
+                account,
             );
             by_name.insert(name.clone(), Rc::new(tenant));
         }

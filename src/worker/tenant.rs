@@ -13,6 +13,7 @@ use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Program};
 use crate::fault::Reason;
 use crate::guest::Grants;
+use crate::scheduler::Account;
 use crate::worker::admission::Admission;
 use crate::worker::core::Core;
 use crate::worker::log::Log;
@@ -32,6 +33,8 @@ pub struct Tenant {
     pub elsewhere: usize,
     /// Where its guests' output and its faults go.
     pub log: Rc<TenantLog>,
+    /// Its share of the core.
+    pub account: Rc<Account>,
     current: Version,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
@@ -50,17 +53,22 @@ pub struct Version {
 pub type Runnable = (Rc<Program>, Arc<Grants>);
 
 impl Tenant {
-    /// A tenant whose program comes from `program`, and until then from `previous`.
+    /// A tenant whose program comes from `program`, and until then from `previous`. Its use of the
+    /// core is charged to `account`, or to a new one.
     pub fn new(
         placed: Placed,
         this_worker: usize,
         log: &Log,
         program: Rc<ProgramCell>,
         previous: Option<Version>,
+        account: Option<Rc<Account>>,
     ) -> Self {
         let limits = &placed.tenant.limits;
         let serving = serving(&placed.workers, limits);
         let split = Split::of(this_worker, serving);
+        let share = &placed.tenant.share;
+        let account = account.unwrap_or_default();
+        account.configure(share.weight, share.cpu_share_max_permille);
         let grants = Grants::of(&placed.tenant.env, limits);
         Self {
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
@@ -68,6 +76,7 @@ impl Tenant {
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
             elsewhere: serving[this_worker % serving.len()],
             log: TenantLog::new(log, &placed.tenant.name, limits, split),
+            account,
             current: Version {
                 program,
                 grants: Arc::new(grants),

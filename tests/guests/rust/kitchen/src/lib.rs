@@ -13,8 +13,8 @@
 //!   /twice                      how many requests this instance saw   /late-trap     sends 1000 bytes, then traps
 //!   /env  /random  /clock  /fs  what WASI gives                       /sleep?ms=N    waits, then answers
 //!   /log?n=LINES&len=BYTES      lines on stdout and stderr            /hold?ms=N     answers, then waits
-//!   /fetch?url=URL              requests the URL; tells what came     /ticks?ms=N    reads the clocks for N ms
-//!   /naps?us=N&n=COUNT          waits so often, by both kinds of timer: how often it woke too early
+//!   /fetch?url=URL              requests the URL; tells what came     /pingpong?us=N computes N µs and gives way, for ever or `times`
+//!   /naps?us=N&n=COUNT          how often it woke too early          /ticks?ms=N    reads the clocks for N ms
 //! ```
 //!
 //! Bodies of `/stream` and `/download` are a pattern: the byte at offset `i` is `i % 251`.
@@ -57,6 +57,7 @@ impl Guest for Kitchen {
             "/log" => routes::log(&target, out),
             "/fetch" => fetch::fetch(&target, out),
             "/spin" => routes::spin(&target, out),
+            "/pingpong" => routes::ping_pong(&target, out),
             "/alloc" => routes::alloc(&target, out),
             "/handles" => routes::handles(&target, out),
             "/sleep" => routes::sleep(&target, out),

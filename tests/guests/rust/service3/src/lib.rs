@@ -4,7 +4,8 @@
 //!   /          Hello from skep              /sleep?ms=N   waits, then answers
 //!   /echo      the request's body stream,   /spin         computes for ever
 //!              handed on as it is           /trap         executes `unreachable`
-//!   /trailers  a body, then trailers        /clocks       reads the clocks for 5 ms, waits for both timers
+//!   /trailers  a body, then trailers        /write?n=BYTES a body in one write
+//!   /clocks    reads the clocks for 5 ms, waits for both timers
 //! ```
 
 use wasip3::clocks::{monotonic_clock, system_clock};
@@ -39,6 +40,13 @@ impl Guest for Service {
             "/trailers" => {
                 let trailers = fields(&[("x-trailer", "the end")])?;
                 text(200, "trailers follow\n", Some(trailers))
+            }
+            "/write" => {
+                let n = query
+                    .strip_prefix("n=")
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or(0);
+                write(n)
             }
             other => text(404, &format!("no route {other}\n"), None),
         }
@@ -93,6 +101,17 @@ fn text(status: u16, text: &str, trailers: Option<Trailers>) -> Result<Response,
             drop(body);
             let _ = end.write(Ok(trailers)).await;
         }
+    });
+    Ok(response)
+}
+
+/// A body that is offered to the host in one piece.
+fn write(bytes: usize) -> Result<Response, ErrorCode> {
+    let (mut body, body_out) = wit_stream::new();
+    let (_end, end_out) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(fields(&[])?, Some(body_out), end_out);
+    wit_bindgen::spawn_local(async move {
+        body.write_all(vec![b'x'; bytes]).await;
     });
     Ok(response)
 }
