@@ -61,6 +61,9 @@ pub enum Command {
     /// One worker; started by the supervisor
     #[command(hide = true)]
     Worker,
+    /// The front; started by the supervisor
+    #[command(hide = true)]
+    Front,
     /// The broker; started by the supervisor
     #[command(hide = true)]
     Broker,
@@ -218,6 +221,7 @@ mod tests {
              --server-cores 0 --set a=b --set c=d --seed 7 --candidates 4 --quick --force --overwrite \
              --load-tool t",
             "skep worker",
+            "skep front",
             "skep broker",
             "skep compile-job",
         ];

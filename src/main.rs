@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => commands::compile(&args),
         Command::Tune(args) => commands::tune(&args),
         Command::Worker => commands::worker(),
+        Command::Front => return skep::accept::front::run(),
         Command::Broker => return skep::broker::run(),
         Command::CompileJob => return skep::compiler::job::run(),
     };

@@ -18,6 +18,7 @@ pub fn markdown() -> Result<String, Errors> {
     let mut out = String::from(HEAD);
     section(&mut out, "[workers]", limits::WORKERS);
     section(&mut out, "[http]", limits::HTTP);
+    section(&mut out, "[[cell]]", limits::CELL);
     section(&mut out, "[tenant.limits]", limits::TENANT);
     profiles(&mut out)?;
     fixed(&mut out);

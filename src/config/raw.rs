@@ -26,6 +26,8 @@ pub struct File {
     pub http: Http,
     /// `[log]`
     pub log: Log,
+    /// `[[cell]]`
+    pub cell: Vec<Spanned<Cell>>,
     /// `[[tenant]]`
     pub tenant: Vec<Spanned<Tenant>>,
 }
@@ -115,6 +117,18 @@ pub struct Log {
     pub file: Field<String>,
 }
 
+/// `[[cell]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cell {
+    /// Its unique name.
+    pub name: Field<String>,
+    /// The most memory of all its workers together.
+    pub memory_max_mib: Field<i64>,
+    /// The most CPU time of all its workers together, in cores.
+    pub cpu_max: Field<f64>,
+}
+
 /// `[[tenant]]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -125,6 +139,8 @@ pub struct Tenant {
     pub component: Field<String>,
     /// The hosts it answers for.
     pub hosts: Field<Vec<Spanned<String>>>,
+    /// The cell it belongs to.
+    pub cell: Field<String>,
     /// How many workers it is pinned to, or the cores of those.
     pub cores: Field<TenantCores>,
     /// Its environment.

@@ -8,7 +8,8 @@ use super::errors::Errors;
 use super::limits::{self, Limit};
 use super::machine::{Machine, default_artifacts_dir};
 use super::{
-    AccessLog, Cores, Host, HostPattern, Http, Limits, Log, Profile, Tenant, component, tenant,
+    AccessLog, Cell, Cores, DEFAULT_CELL, Host, HostPattern, Http, Limits, Log, Profile, Tenant,
+    component, tenant,
 };
 
 /// Workers of the demo at most: it shows isolation and not speed.
@@ -61,6 +62,7 @@ impl Host {
             name: "app".to_owned(),
             component: component.clone(),
             hosts: vec![HostPattern::Any],
+            cell: DEFAULT_CELL.to_owned(),
             cores: Cores::Count(1),
             env,
             limits,
@@ -83,6 +85,7 @@ impl Host {
                 name: name.to_owned(),
                 component,
                 hosts: vec![HostPattern::Exact(format!("{name}.localhost"))],
+                cell: DEFAULT_CELL.to_owned(),
                 cores: Cores::Count(1),
                 env: BTreeMap::new(),
                 limits: Limits::default(),
@@ -117,6 +120,7 @@ fn local_host(
             file: None,
         },
         drain_ms: limits::DRAIN_MS.default,
+        cells: vec![Cell::default()],
         tenants,
     }
 }

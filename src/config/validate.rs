@@ -72,9 +72,11 @@ impl Checker<'_, '_> {
             http: self.http(&file.http),
             log: self.log(&file.log),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
+            cells: self.cells(file),
             tenants: Vec::new(),
         };
-        host.tenants = tenant::check_all(self, &file.tenant, &host.workers());
+        self.cells_fit(file, &host);
+        host.tenants = tenant::check_all(self, &file.tenant, &host.workers(), &host.cells);
         host
     }
 

@@ -10,9 +10,13 @@ use crate::config::Host;
 pub(super) fn check_running(old: &Host, new: &Host) -> Result<(), String> {
     let running = Host {
         tenants: new.tenants.clone(),
+        cells: new.cells.clone(),
         ..old.clone()
     };
-    let carried = running.check_room().and_then(|()| running.check_fits());
+    let carried = running
+        .check_cells()
+        .and_then(|()| running.check_room())
+        .and_then(|()| running.check_fits());
     carried.map_err(|line| format!("not until a restart: {line}"))
 }
 

@@ -15,7 +15,8 @@ use nix::sys::signal::Signal;
 
 use crate::config::{Host, limits};
 use crate::control::{FromBroker, FromWorker, ToBroker, ToWorker};
-use crate::supervisor::child::Child;
+use crate::supervisor::child::{Child, Message};
+use crate::supervisor::front::{Accepting, stop_front};
 use crate::supervisor::reload::{check_running, need_restart};
 use crate::supervisor::roster::Change;
 use crate::supervisor::start::{Slot, Supervisor};
@@ -75,6 +76,10 @@ impl Supervisor {
             }
             if phase < Phase::Draining {
                 self.restart();
+                self.retire();
+                if self.workers_are_current() {
+                    self.steer();
+                }
             }
             if self.committed() {
                 // A broker that cannot use its directory never becomes ready.
@@ -90,7 +95,7 @@ impl Supervisor {
                     report::line(format_args!("{line}"));
                 }
             }
-            if phase == Phase::Draining && self.workers.iter().all(|w| w.slot.child.is_none()) {
+            if phase == Phase::Draining && self.is_served_by_nobody() {
                 phase = Phase::Stopping;
                 self.stop_broker();
             }
@@ -102,9 +107,9 @@ impl Supervisor {
 
     fn slots(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.workers
-            .iter_mut()
+            .values_mut()
             .map(|worker| &mut worker.slot)
-            .chain([&mut self.broker])
+            .chain([&mut self.broker, &mut self.front.slot])
     }
 
     fn children(&mut self) -> impl Iterator<Item = &mut Child> {
@@ -114,12 +119,12 @@ impl Supervisor {
     /// Waits for a signal, a message, room for one, or the next deadline.
     fn wait(&self) -> io::Result<()> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let mut deadline_ns: Option<u64> = None;
+        let mut deadline_ns = self.leaving.deadline_ns();
         for slot in self
             .workers
-            .iter()
+            .values()
             .map(|worker| &worker.slot)
-            .chain([&self.broker])
+            .chain([&self.broker, &self.front.slot])
         {
             let times = [
                 slot.restart_ns,
@@ -154,10 +159,10 @@ impl Supervisor {
 
     /// Takes what the children said.
     fn hear(&mut self) {
-        for child in self
-            .workers
-            .iter_mut()
-            .filter_map(|worker| worker.slot.child.as_mut())
+        let workers = self.workers.values_mut().map(|worker| &mut worker.slot);
+        for child in workers
+            .chain([&mut self.front.slot])
+            .filter_map(|slot| slot.child.as_mut())
         {
             for message in child.hear::<FromWorker>() {
                 match message {
@@ -187,12 +192,17 @@ impl Supervisor {
 
     /// Takes away the dead, and kills those whose time is over.
     fn reap(&mut self, phase: Phase) -> Result<(), ServeError> {
-        let names: Vec<String> = (0..self.workers.len())
-            .map(|index| self.worker_name(index))
-            .chain(["broker".into()])
+        let names: Vec<(String, bool)> = self
+            .workers
+            .iter()
+            .map(|(index, worker)| (self.worker_name(*index), !worker.is_retired))
+            .chain([
+                ("broker".into(), true),
+                ("front".into(), self.front.accepting == Accepting::Front),
+            ])
             .collect();
         let now_ns = monotonic_ns();
-        for (slot, who) in self.slots().zip(names) {
+        for (slot, (who, is_wanted)) in self.slots().zip(names) {
             let Some(child) = &mut slot.child else {
                 continue;
             };
@@ -208,14 +218,14 @@ impl Supervisor {
             slot.child = None;
             match phase {
                 Phase::Starting => return Err(ServeError::Start { who, how: status }),
-                Phase::Serving => {
+                Phase::Serving if is_wanted => {
                     let pause_ms = slot.backoff.after_death(lived_ms);
                     slot.restart_ns = Some(now_ns + pause_ms * 1_000_000);
                     report::line(format_args!(
                         "{who} pid {pid} died ({status}); it starts again in {pause_ms} ms"
                     ));
                 }
-                Phase::Draining | Phase::Stopping => {
+                Phase::Serving | Phase::Draining | Phase::Stopping => {
                     if status != "exit code 0" {
                         report::line(format_args!("{who} pid {pid} died ({status})"));
                     }
@@ -233,29 +243,57 @@ impl Supervisor {
             let result = self.start_broker();
             settle(&mut self.broker, "broker", result, now_ns);
         }
-        for index in 0..self.workers.len() {
-            if due(&self.workers[index].slot) {
-                let (who, result) = (self.worker_name(index), self.start_worker(index));
-                settle(&mut self.workers[index].slot, &who, result, now_ns);
-            }
+        if due(&self.front.slot) {
+            let result = self.start_front();
+            settle(&mut self.front.slot, "front", result, now_ns);
+        }
+        let workers = self.workers.iter();
+        let due: Vec<usize> = workers
+            .filter(|(_, worker)| due(&worker.slot))
+            .map(|(index, _)| *index)
+            .collect();
+        for index in due {
+            self.try_start_worker(index);
+        }
+    }
+
+    /// Starts a worker; a failure is reported, and tried again later.
+    fn try_start_worker(&mut self, index: usize) {
+        let (who, result) = (self.worker_name(index), self.start_worker(index));
+        if let Some(worker) = self.workers.get_mut(&index) {
+            settle(&mut worker.slot, &who, result, monotonic_ns());
         }
     }
 
     /// Whether every worker is there and routes by the newest tenants.
-    fn committed(&self) -> bool {
+    fn workers_are_current(&self) -> bool {
         let is_current = |child: &Child| child.ready && child.uncommitted == 0;
-        self.workers
-            .iter()
-            .all(|worker| worker.slot.child.as_ref().is_some_and(is_current))
+        let mut workers = self.workers.values().filter(|worker| !worker.is_retired);
+        workers.all(|worker| worker.slot.child.as_ref().is_some_and(is_current))
+    }
+
+    /// Whether the newest configuration is in force everywhere.
+    fn committed(&self) -> bool {
+        self.workers_are_current() && self.front_is_settled()
+    }
+
+    /// Whether nobody is left that serves.
+    fn is_served_by_nobody(&self) -> bool {
+        let mut workers = self.workers.values();
+        workers.all(|worker| worker.slot.child.is_none()) && self.front.slot.child.is_none()
     }
 
     fn say_serving(&self) {
         let addresses: Vec<String> = self.http.iter().map(ToString::to_string).collect();
         report::line(format_args!(
-            "serving {} tenants on {} with {} workers",
+            "serving {} tenants on {} with {} workers{}",
             self.roster.len(),
             addresses.join(", "),
-            self.workers.len()
+            self.workers.len(),
+            match self.cells.are_several() {
+                true => format!(" in {} cells", self.host.cells.len()),
+                false => String::new(),
+            }
         ));
     }
 
@@ -284,12 +322,15 @@ impl Supervisor {
         }
         self.host.drain_ms = host.drain_ms;
         self.host.tenants = host.tenants;
-        let changes = self.roster.apply(&self.host.tenants);
-        let workers = self
-            .workers
-            .iter_mut()
-            .filter_map(|worker| worker.slot.child.as_mut());
-        messages::tell_workers(workers, &changes);
+        self.host.cells = host.cells;
+        let arranged = self.cells.arrange(&self.host.cells);
+        let changes = self.roster.apply(&self.host.tenants, &self.cells);
+        self.tell_workers(&changes);
+        self.note_leaving(&changes, arranged.gone);
+        for cell in arranged.added {
+            self.start_cell(cell);
+        }
+        self.front.is_stale = true;
         if let Some(broker) = &mut self.broker.child {
             messages::tell_broker(broker, &changes);
         }
@@ -297,8 +338,8 @@ impl Supervisor {
         Some(format!(
             "reloaded: {} added, {} changed, {} removed; {} tenants",
             count(|change| matches!(change, Change::Add(_))),
-            count(|change| matches!(change, Change::Replace(_))),
-            count(|change| matches!(change, Change::Remove(_))),
+            count(|change| matches!(change, Change::Replace(_) | Change::Move(..))),
+            count(|change| matches!(change, Change::Remove(..))),
             self.roster.len()
         ))
     }
@@ -307,34 +348,87 @@ impl Supervisor {
     fn drain(&mut self, signal: Signal) {
         let drain_ms = self.host.drain_ms;
         report::line(format_args!("{signal}: draining, {drain_ms} ms at most"));
-        for worker in &mut self.workers {
-            worker.listeners.clear();
-            worker.slot.restart_ns = None;
-            if let Some(child) = &mut worker.slot.child {
-                messages::say(child, &ToWorker::Drain { drain_ms });
-                // One that does not serve yet has nothing to finish.
-                let ready = child.ready;
-                child.kill_after_ms(if ready {
-                    drain_ms + limits::KILL_GRACE_MS
-                } else {
-                    0
-                });
-            }
+        self.listeners.clear();
+        let all: Vec<usize> = self.workers.keys().copied().collect();
+        for index in all {
+            self.drain_worker(index);
         }
+        self.front.slot.restart_ns = None;
+        self.drain_front();
         self.broker.restart_ns = None;
     }
 
-    /// Once no worker has anything in flight, none can hand anything over any more.
+    /// Has a worker finish what is in flight.
+    pub(super) fn drain_worker(&mut self, index: usize) {
+        let drain_ms = self.host.drain_ms;
+        let Some(worker) = self.workers.get_mut(&index) else {
+            return;
+        };
+        worker.slot.restart_ns = None;
+        if let Some(child) = &mut worker.slot.child {
+            messages::say(child, &ToWorker::Drain { drain_ms });
+            // One that does not serve yet has nothing to finish.
+            let ready = child.ready;
+            child.kill_after_ms(if ready {
+                drain_ms + limits::KILL_GRACE_MS
+            } else {
+                0
+            });
+        }
+    }
+
+    /// Once nobody has anything in flight, none can hand anything over any more.
     fn stop_drained(&mut self) {
-        let workers = || self.workers.iter().filter_map(|it| it.slot.child.as_ref());
-        if workers().any(|child| !child.drained) {
+        let workers = self.workers.values().map(|worker| &worker.slot);
+        let slots = workers.chain([&self.front.slot]);
+        let mut children = slots.filter_map(|slot| slot.child.as_ref());
+        if children.any(|child| !child.drained) {
             return;
         }
-        for worker in &mut self.workers {
-            if let Some(child) = &mut worker.slot.child
-                && !std::mem::replace(&mut child.stopped, true)
-            {
-                messages::say(child, &ToWorker::Stop);
+        drop(children);
+        let all: Vec<usize> = self.workers.keys().copied().collect();
+        for index in all {
+            self.stop_worker(index);
+        }
+        if let Some(front) = &mut self.front.slot.child {
+            stop_front(front);
+        }
+    }
+
+    /// Ends a worker that has finished, once.
+    pub(super) fn stop_worker(&mut self, index: usize) {
+        let worker = self.workers.get_mut(&index);
+        if let Some(child) = worker.and_then(|it| it.slot.child.as_mut())
+            && !std::mem::replace(&mut child.stopped, true)
+        {
+            messages::say(child, &ToWorker::Stop);
+        }
+    }
+
+    /// Tells the workers of each cell what the changes are for them.
+    fn tell_workers(&mut self, changes: &[Change]) {
+        let mut told: Option<(usize, Vec<Message>)> = None;
+        for (index, worker) in &mut self.workers {
+            let cell = self.cells.of_worker(*index);
+            let (_, messages) = match told.take().filter(|(known, _)| *known == cell) {
+                Some(same) => told.insert(same),
+                None => told.insert((cell, messages::for_cell(changes, cell, &self.cells))),
+            };
+            if let Some(child) = &mut worker.slot.child {
+                messages::tell_worker(child, messages);
+            }
+        }
+    }
+
+    /// Starts the workers of a new cell.
+    fn start_cell(&mut self, cell: usize) {
+        if let Err(error) = self.add_workers(cell) {
+            // Out of descriptors: its tenants are not served until the next reload or restart.
+            report::line(format_args!("cell {cell}: making mailboxes: {error}"));
+        }
+        for index in self.cells.workers(cell) {
+            if self.workers.contains_key(&index) {
+                self.try_start_worker(index);
             }
         }
     }
@@ -348,7 +442,7 @@ impl Supervisor {
 }
 
 /// Records the outcome of a start.
-fn settle(slot: &mut Slot, who: &str, result: io::Result<()>, now_ns: u64) {
+pub(super) fn settle(slot: &mut Slot, who: &str, result: io::Result<()>, now_ns: u64) {
     slot.restart_ns = None;
     if let Err(error) = result {
         let pause_ms = slot.backoff.after_death(0);

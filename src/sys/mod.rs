@@ -2,6 +2,7 @@
 
 pub mod affinity;
 pub mod async_channel;
+pub mod async_socket;
 pub mod channel;
 pub mod clock;
 pub mod fd;
@@ -14,4 +15,5 @@ pub mod swap;
 pub mod tree;
 
 pub use async_channel::AsyncChannel;
+pub use async_socket::AsyncSocket;
 pub use channel::Channel;

@@ -27,6 +27,8 @@ pub struct Tenant {
     pub here: bool,
     /// The worker that its requests are handed to when it is not.
     pub elsewhere: usize,
+    /// Whether it moves to another cell.
+    pub leaving: Cell<bool>,
     /// Where its guests' output goes.
     pub sink: Rc<dyn LineSink>,
     current: Version,
@@ -70,6 +72,7 @@ impl Tenant {
             here: placed.workers.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
             elsewhere: placed.workers[this_worker % workers],
+            leaving: Cell::new(false),
             sink,
             current: Version {
                 program,
