@@ -116,7 +116,7 @@ limits! {
     /// Numeric keys of `[[cell]]`; what is not said is not limited.
     CELL:
     CELL_MEMORY_MAX_MIB "memory_max_mib", "MiB", 1_024 * 1_024, 64, 1_024 * 1_024,
-        "All memory of the cell's workers, guests and host together; a worker that has loaded nothing takes 20 MiB. Above it the kernel kills a worker of the cell.";
+        "All memory of the cell's workers, guests and host together; a worker that has loaded nothing takes 15 to 27 MiB. Above it the kernel kills a worker of the cell.";
 }
 
 /// `cpu_max` of `[[cell]]`, in cores, at the least: 1 ms, the kernel's smallest quota, in each period.

@@ -22,7 +22,7 @@ use crate::control::{ToBroker, ToFront, ToWorker};
 use crate::supervisor::child::{Child, Message};
 use crate::supervisor::messages;
 use crate::supervisor::roster::{Change, cell_of};
-use crate::supervisor::start::{Slot, Supervisor};
+use crate::supervisor::start::{Slot, Supervisor, WorkerSlot};
 use crate::sys::channel::Channel;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::report;
@@ -101,7 +101,7 @@ impl Supervisor {
     }
 
     /// Sees to it that the right ones accept and route by the newest table. To be called when every
-    /// worker knows its tenants.
+    /// worker that is there knows its tenants.
     pub(super) fn steer(&mut self) {
         match (self.cells.are_several(), self.front.accepting) {
             (true, Accepting::Workers) => {
@@ -204,7 +204,13 @@ impl Supervisor {
                 }
                 continue;
             }
-            self.workers.remove(&index);
+            let gone = self.workers.remove(&index);
+            if let Some(WorkerSlot { cell, .. }) = gone {
+                let mut others = self.workers.values();
+                if others.all(|it| it.cell != cell) {
+                    self.groups.remove(&cell);
+                }
+            }
             if let Some(broker) = &mut self.broker.child {
                 messages::say(broker, &ToBroker::Retired { index });
             }

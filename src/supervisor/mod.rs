@@ -28,7 +28,9 @@
 mod backoff;
 mod cells;
 mod child;
+mod drain;
 mod front;
+mod groups;
 mod messages;
 mod pids;
 mod placement;

@@ -276,10 +276,11 @@ mod tests {
         let mut roster = Roster::new(two_workers());
         let one_cell = cells(&[DEFAULT_CELL]);
         let file = Path::new("/nonexistent");
-        roster.apply(&[
+        let tenants = [
             tenant("free", file, Cores::Count(1)),
-            tenant("bound", file, Cores::List(vec![0], &one_cell)),
-        ]);
+            tenant("bound", file, Cores::List(vec![0])),
+        ];
+        roster.apply(&tenants, &one_cell);
         let workers: Vec<_> = roster
             .tenants()
             .map(|placed| placed.workers.clone())

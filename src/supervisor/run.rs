@@ -13,20 +13,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::config::{Host, limits};
-use crate::control::{FromBroker, FromWorker, ToBroker, ToWorker};
-use crate::supervisor::child::{Child, Message};
-use crate::supervisor::front::{Accepting, stop_front};
-use crate::supervisor::reload::{check_running, need_restart};
-use crate::supervisor::roster::Change;
+use crate::config::Host;
+use crate::control::{FromBroker, FromWorker};
+use crate::supervisor::child::Child;
+use crate::supervisor::front::Accepting;
 use crate::supervisor::start::{Slot, Supervisor};
-use crate::supervisor::{Addresses, ServeError, messages};
+use crate::supervisor::{Addresses, ServeError};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::process::describe;
 use crate::sys::report;
-
-/// Most time for the broker to write out what it holds, in milliseconds.
-const BROKER_STOP_MS: u64 = 3_000;
 
 /// Where a host is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +72,7 @@ impl Supervisor {
             if phase < Phase::Draining {
                 self.restart();
                 self.retire();
-                if self.workers_are_current() {
+                if self.may_steer() {
                     self.steer();
                 }
             }
@@ -119,7 +114,8 @@ impl Supervisor {
     /// Waits for a signal, a message, room for one, or the next deadline.
     fn wait(&self) -> io::Result<()> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let mut deadline_ns = self.leaving.deadline_ns();
+        // Until then it is a message that lets them leave.
+        let mut deadline_ns = self.leaving.deadline_ns().filter(|_| self.may_leave());
         for slot in self
             .workers
             .values()
@@ -258,16 +254,28 @@ impl Supervisor {
     }
 
     /// Starts a worker; a failure is reported, and tried again later.
-    fn try_start_worker(&mut self, index: usize) {
+    pub(super) fn try_start_worker(&mut self, index: usize) {
         let (who, result) = (self.worker_name(index), self.start_worker(index));
         if let Some(worker) = self.workers.get_mut(&index) {
             settle(&mut worker.slot, &who, result, monotonic_ns());
         }
     }
 
+    /// Whether every worker that is there routes by the newest tenants. One that is not gets them
+    /// first thing, and what waits in its mailbox after that: nobody waits for a worker that dies
+    /// again and again.
+    fn may_steer(&self) -> bool {
+        let mut workers = self.workers.values().filter(|worker| !worker.is_retired);
+        workers.all(|worker| worker.slot.child.as_ref().is_none_or(is_current))
+    }
+
+    /// Whether tenants that have moved may leave their old workers.
+    fn may_leave(&self) -> bool {
+        self.may_steer() && self.front_is_settled()
+    }
+
     /// Whether every worker is there and routes by the newest tenants.
     fn workers_are_current(&self) -> bool {
-        let is_current = |child: &Child| child.ready && child.uncommitted == 0;
         let mut workers = self.workers.values().filter(|worker| !worker.is_retired);
         workers.all(|worker| worker.slot.child.as_ref().is_some_and(is_current))
     }
@@ -296,149 +304,10 @@ impl Supervisor {
             }
         ));
     }
+}
 
-    /// Reads the configuration again and serves its tenants; says what to report once all workers
-    /// do.
-    fn reload(&mut self, load: &mut impl FnMut(&Path) -> Result<Host, String>) -> Option<String> {
-        if let Some(broker) = &mut self.broker.child {
-            messages::say(broker, &ToBroker::ReopenLog);
-        }
-        let loaded = load(&self.host.source)
-            .and_then(|host| check_running(&self.host, &host).map(|()| host));
-        let host = match loaded {
-            Ok(host) => host,
-            Err(errors) => {
-                for error in errors.lines() {
-                    report::line(format_args!("reload: {error}"));
-                }
-                report::line(format_args!("reload: refused, nothing changed"));
-                return None;
-            }
-        };
-        let ignored = need_restart(&self.host, &host);
-        if !ignored.is_empty() {
-            let keys = ignored.join(", ");
-            report::line(format_args!("reload: ignored until a restart: {keys}"));
-        }
-        self.host.drain_ms = host.drain_ms;
-        self.host.tenants = host.tenants;
-        self.host.cells = host.cells;
-        let arranged = self.cells.arrange(&self.host.cells);
-        let changes = self.roster.apply(&self.host.tenants, &self.cells);
-        self.tell_workers(&changes);
-        self.note_leaving(&changes, arranged.gone);
-        for cell in arranged.added {
-            self.start_cell(cell);
-        }
-        self.front.is_stale = true;
-        if let Some(broker) = &mut self.broker.child {
-            messages::tell_broker(broker, &changes);
-        }
-        let count = |wanted: fn(&Change) -> bool| changes.iter().filter(|c| wanted(c)).count();
-        Some(format!(
-            "reloaded: {} added, {} changed, {} removed; {} tenants",
-            count(|change| matches!(change, Change::Add(_))),
-            count(|change| matches!(change, Change::Replace(_) | Change::Move(..))),
-            count(|change| matches!(change, Change::Remove(..))),
-            self.roster.len()
-        ))
-    }
-
-    /// Stops accepting, and has the workers finish what is in flight.
-    fn drain(&mut self, signal: Signal) {
-        let drain_ms = self.host.drain_ms;
-        report::line(format_args!("{signal}: draining, {drain_ms} ms at most"));
-        self.listeners.clear();
-        let all: Vec<usize> = self.workers.keys().copied().collect();
-        for index in all {
-            self.drain_worker(index);
-        }
-        self.front.slot.restart_ns = None;
-        self.drain_front();
-        self.broker.restart_ns = None;
-    }
-
-    /// Has a worker finish what is in flight.
-    pub(super) fn drain_worker(&mut self, index: usize) {
-        let drain_ms = self.host.drain_ms;
-        let Some(worker) = self.workers.get_mut(&index) else {
-            return;
-        };
-        worker.slot.restart_ns = None;
-        if let Some(child) = &mut worker.slot.child {
-            messages::say(child, &ToWorker::Drain { drain_ms });
-            // One that does not serve yet has nothing to finish.
-            let ready = child.ready;
-            child.kill_after_ms(if ready {
-                drain_ms + limits::KILL_GRACE_MS
-            } else {
-                0
-            });
-        }
-    }
-
-    /// Once nobody has anything in flight, none can hand anything over any more.
-    fn stop_drained(&mut self) {
-        let workers = self.workers.values().map(|worker| &worker.slot);
-        let slots = workers.chain([&self.front.slot]);
-        let mut children = slots.filter_map(|slot| slot.child.as_ref());
-        if children.any(|child| !child.drained) {
-            return;
-        }
-        drop(children);
-        let all: Vec<usize> = self.workers.keys().copied().collect();
-        for index in all {
-            self.stop_worker(index);
-        }
-        if let Some(front) = &mut self.front.slot.child {
-            stop_front(front);
-        }
-    }
-
-    /// Ends a worker that has finished, once.
-    pub(super) fn stop_worker(&mut self, index: usize) {
-        let worker = self.workers.get_mut(&index);
-        if let Some(child) = worker.and_then(|it| it.slot.child.as_mut())
-            && !std::mem::replace(&mut child.stopped, true)
-        {
-            messages::say(child, &ToWorker::Stop);
-        }
-    }
-
-    /// Tells the workers of each cell what the changes are for them.
-    fn tell_workers(&mut self, changes: &[Change]) {
-        let mut told: Option<(usize, Vec<Message>)> = None;
-        for (index, worker) in &mut self.workers {
-            let cell = self.cells.of_worker(*index);
-            let (_, messages) = match told.take().filter(|(known, _)| *known == cell) {
-                Some(same) => told.insert(same),
-                None => told.insert((cell, messages::for_cell(changes, cell, &self.cells))),
-            };
-            if let Some(child) = &mut worker.slot.child {
-                messages::tell_worker(child, messages);
-            }
-        }
-    }
-
-    /// Starts the workers of a new cell.
-    fn start_cell(&mut self, cell: usize) {
-        if let Err(error) = self.add_workers(cell) {
-            // Out of descriptors: its tenants are not served until the next reload or restart.
-            report::line(format_args!("cell {cell}: making mailboxes: {error}"));
-        }
-        for index in self.cells.workers(cell) {
-            if self.workers.contains_key(&index) {
-                self.try_start_worker(index);
-            }
-        }
-    }
-
-    fn stop_broker(&mut self) {
-        if let Some(broker) = &mut self.broker.child {
-            messages::say(broker, &ToBroker::Stop);
-            broker.kill_after_ms(BROKER_STOP_MS);
-        }
-    }
+fn is_current(child: &Child) -> bool {
+    child.ready && child.uncommitted == 0
 }
 
 /// Records the outcome of a start.

@@ -15,6 +15,7 @@ use crate::supervisor::backoff::Backoff;
 use crate::supervisor::cells::Cells;
 use crate::supervisor::child::{Child, Message};
 use crate::supervisor::front::{Accepting, Front, Leaving};
+use crate::supervisor::groups::Groups;
 use crate::supervisor::pids::PidFiles;
 use crate::supervisor::roster::Roster;
 use crate::supervisor::{Addresses, ServeError, messages};
@@ -40,8 +41,8 @@ pub(super) struct WorkerSlot {
     pub(super) slot: Slot,
     /// Its core.
     pub(super) core: usize,
-    /// Its cell's name, unless that is the default one.
-    cell: Option<String>,
+    /// Its cell's name.
+    pub(super) cell: String,
     /// Whether its cell is gone: it finishes and is not started again.
     pub(super) is_retired: bool,
     /// Both ends of its mailbox: what is in it waits for the next process.
@@ -65,6 +66,8 @@ pub(super) struct Supervisor {
     pub(super) leaving: Leaving,
     pub(super) http: Vec<std::net::SocketAddr>,
     pub(super) pids: PidFiles,
+    /// Last: its groups are removed when everybody is gone.
+    pub(super) groups: Groups,
 }
 
 /// Opens the sockets and starts the first generation of processes.
@@ -97,7 +100,10 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         leaving: Leaving::default(),
         http,
         pids,
+        groups: Groups::default(),
     };
+    let groups = supervisor.arrange_groups();
+    groups.map_err(system("limiting cells"))?;
     supervisor
         .start_broker()
         .map_err(|source| spawn_error("broker".into(), source))?;
@@ -145,21 +151,22 @@ impl Supervisor {
         };
         let own = self.host.core_profiles.get(&worker.core);
         let profile = own.map_or_else(String::new, |own| format!(", {}", own.name));
-        let cell = worker.cell.as_ref();
-        let cell = cell.map_or_else(String::new, |cell| format!(", cell {cell}"));
+        let cell = match worker.cell.as_str() {
+            DEFAULT_CELL => String::new(),
+            cell => format!(", cell {cell}"),
+        };
         format!("worker {index} (core {}{profile}{cell})", worker.core)
     }
 
     /// Makes places for the workers of the cell at `cell`.
     pub(super) fn add_workers(&mut self, cell: usize) -> io::Result<()> {
-        let named = self.cells.name(cell).filter(|name| *name != DEFAULT_CELL);
-        let named = named.map(str::to_owned);
+        let name = self.cells.name(cell).unwrap_or(DEFAULT_CELL).to_owned();
         for (index, &core) in self.cells.workers(cell).zip(&self.host.cores) {
             let (send, receive) = Channel::pair()?;
             let worker = WorkerSlot {
                 slot: Slot::default(),
                 core,
-                cell: named.clone(),
+                cell: name.clone(),
                 is_retired: false,
                 mailbox_send: Rc::new(send.into()),
                 mailbox_receive: Rc::new(receive.into()),
@@ -188,6 +195,7 @@ impl Supervisor {
             child.pid()
         ));
         self.pids.write(&format!("worker-{index}"), child.pid())?;
+        self.fence(index, child.pid())?;
         let core = self.workers[&index].core;
         let cell = self.cells.of_worker(index);
         let start = Start {

@@ -3,14 +3,17 @@
 pub mod affinity;
 pub mod async_channel;
 pub mod async_socket;
+pub mod cgroup;
 pub mod channel;
 pub mod clock;
+pub mod core_scheduling;
 pub mod fd;
 pub mod listen;
 pub mod priority;
 pub mod process;
 pub mod report;
 pub mod signal;
+pub mod support;
 pub mod swap;
 pub mod tree;
 

@@ -22,6 +22,7 @@ pub struct Tenant {
     pub(super) hosts: Vec<String>,
     name: String,
     component: PathBuf,
+    cell: Option<String>,
     cores: Option<String>,
     env: Vec<(String, String)>,
     limits: Vec<(String, u64)>,
@@ -40,6 +41,7 @@ impl Tenant {
             hosts: Vec::new(),
             name: name.to_owned(),
             component: component.into(),
+            cell: None,
             cores: None,
             env: Vec::new(),
             limits: Vec::new(),
@@ -49,6 +51,12 @@ impl Tenant {
     /// One more host.
     pub fn host(mut self, host: &str) -> Self {
         self.hosts.push(host.to_owned());
+        self
+    }
+
+    /// The cell it belongs to.
+    pub fn cell(mut self, name: &str) -> Self {
+        self.cell = Some(name.to_owned());
         self
     }
 
@@ -93,6 +101,9 @@ impl Tenant {
             out,
             "[[tenant]]\nname = {name:?}\ncomponent = {component:?}\nhosts = {hosts:?}"
         );
+        if let Some(cell) = &self.cell {
+            let _ = writeln!(out, "cell = {cell:?}");
+        }
         if let Some(cores) = &self.cores {
             let _ = writeln!(out, "cores = {cores}");
         }
@@ -119,6 +130,7 @@ pub struct Builder {
     workers: Vec<usize>,
     pub(super) access: String,
     lines: Vec<(String, String)>,
+    cells: Vec<String>,
 }
 
 impl Default for Builder {
@@ -131,6 +143,7 @@ impl Default for Builder {
             workers: cores()[..1].to_vec(),
             access: "all".to_owned(),
             lines: Vec::new(),
+            cells: Vec::new(),
         }
     }
 }
@@ -154,6 +167,13 @@ impl Builder {
     /// `[artifacts]`, `workers.cores` and `log.access`.
     pub fn line(mut self, section: &str, line: &str) -> Self {
         self.lines.push((section.to_owned(), line.to_owned()));
+        self
+    }
+
+    /// One `[[cell]]`, with these lines beside its name.
+    pub fn cell(mut self, name: &str, lines: &str) -> Self {
+        self.cells
+            .push(format!("[[cell]]\nname = {name:?}\n{lines}\n"));
         self
     }
 
@@ -195,6 +215,7 @@ impl Builder {
                 let _ = writeln!(out, "{line}");
             }
         }
+        self.cells.iter().for_each(|cell| out.push_str(cell));
         self.tenants
             .iter()
             .for_each(|tenant| tenant.write(&mut out));

@@ -38,7 +38,9 @@ use std::time::Duration;
 pub use client::{Client, Response};
 pub use config::{Builder, Tenant, guest};
 pub use host::TestHost;
-pub use process::{cores, cpu_ns, memory_kib, pin_thread, reset_memory_peak};
+pub use process::{
+    cores, cpu_ns, holds, memory_kib, open_files, pin_thread, reset_memory_peak, socket_inode,
+};
 
 /// Longest wait for something that has to happen: generous, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -100,7 +100,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.settle();
         self.places.taken.set(self.places.taken.get() - 1);
-        self.places.freed.notify_one();
+        self.places.freed.notify_waiters();
     }
 }
 
