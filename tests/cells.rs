@@ -476,20 +476,22 @@ fn cells_have_a_worker_on_every_core() {
         .start();
     assert_eq!(host.worker_pids().len(), 4);
     let all = ["worker-0", "worker-1", "worker-2", "worker-3"];
-    let mut clients: Vec<Client> = (0..20).map(|_| host.connect()).collect();
+    let mut clients = Vec::new();
     let mut seen = BTreeMap::<_, Vec<String>>::new();
-    for (index, client) in clients.iter_mut().enumerate() {
+    for index in 0..20 {
         let name = ["a", "b"][index % 2];
+        let mut client = host.connect();
         assert_eq!(
             client.get(&format!("{name}.test"), "/").expect(200).text(),
             name
         );
         let mut held = Vec::new();
         wait_until("one worker has it", || {
-            held = holders(&host, client, &all);
+            held = holders(&host, &client, &all);
             held.len() == 1
         });
         seen.entry(name).or_default().extend(held);
+        clients.push(client);
     }
     for (name, workers) in [("a", &all[..2]), ("b", &all[2..])] {
         let mut found = seen[name].clone();
