@@ -78,7 +78,7 @@ fn every_mistake_is_named_with_its_line() {
         ("", ""),
         // Shape.
         ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cell, cores, env, limits"),
-        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, cell, tenant"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, cell, tenant"),
         ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, wall_ms, memory_mib, concurrency, queue, queue_ms, request_body_bytes, log_line_bytes, log_bytes_per_request, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),

@@ -31,6 +31,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::Layer;
+
 pub use cells::{Cell, DEFAULT_CELL};
 pub use cpus::CpuSet;
 pub(crate) use errors::Report;
@@ -63,6 +65,8 @@ pub struct Host {
     pub http: Http,
     /// Which requests get an access log line, and where lines go.
     pub log: Log,
+    /// Layers of isolation without which no process starts.
+    pub require: Vec<Layer>,
     /// How long a drain waits for requests in flight, in milliseconds.
     pub drain_ms: u64,
     /// The cells: [`DEFAULT_CELL`] first, then the others in file order. Never empty.

@@ -17,13 +17,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AccessLog, HostPattern, Http, Profile, Tenant};
+use crate::isolation::{Layer, Report as Isolation};
 
 /// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Who the worker is. File descriptors: its mailbox's receiving end, its broker channel, its
-    /// end of the log channel, then the sending end of the mailbox of every worker of its cell, in
-    /// worker order.
+    /// Who the worker is. File descriptors: the directory of artifacts, its mailbox's receiving
+    /// end, its broker channel, its end of the log channel, then the sending end of the mailbox of
+    /// every worker of its cell, in worker order.
     Start(Box<Start>),
     /// Adds the tenant, or replaces the one of that name, at the next `Commit`.
     Tenant(Box<Placed>),
@@ -73,6 +74,8 @@ pub struct Start {
     pub http: Http,
     /// Which requests get an access log line.
     pub access_log: AccessLog,
+    /// Layers of isolation without which it does not start.
+    pub require: Vec<Layer>,
 }
 
 /// A tenant and the workers it is pinned to.
@@ -130,6 +133,8 @@ pub enum ToFront {
 /// Worker or front to supervisor.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromWorker {
+    /// The worker is locked down: what it has of each layer.
+    Isolated(Isolation),
     /// A worker has its engine and its ring, the front its runtime: it can take tenants.
     Ready,
     /// The routing table of the last `Commit` is in force.
@@ -150,6 +155,8 @@ pub enum ToBroker {
         /// What the workers of a cell are tuned to, in worker order, the same in every cell; part
         /// of their artifacts' identity.
         profiles: Vec<Profile>,
+        /// Layers of isolation without which it does not start.
+        require: Vec<Layer>,
     },
     /// Prepare this tenant's artifact and give it to its workers.
     Tenant(Box<Placed>),
@@ -181,6 +188,8 @@ pub enum ToBroker {
 /// Broker to supervisor.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromBroker {
+    /// The broker is locked down: what it has of each layer.
+    Isolated(Isolation),
     /// The broker can take tenants.
     Ready,
     /// The tenant's artifact was given to its workers, or could not be made. Said for each kind of

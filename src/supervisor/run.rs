@@ -155,6 +155,7 @@ impl Supervisor {
 
     /// Takes what the children said.
     fn hear(&mut self) {
+        let mut isolated = Vec::new();
         let workers = self.workers.values_mut().map(|worker| &mut worker.slot);
         for child in workers
             .chain([&mut self.front.slot])
@@ -162,6 +163,7 @@ impl Supervisor {
         {
             for message in child.hear::<FromWorker>() {
                 match message {
+                    FromWorker::Isolated(layers) => isolated.push(("worker", layers.line())),
                     FromWorker::Ready => child.ready = true,
                     FromWorker::Committed => {
                         child.uncommitted = child.uncommitted.saturating_sub(1);
@@ -173,6 +175,7 @@ impl Supervisor {
         if let Some(broker) = &mut self.broker.child {
             for message in broker.hear::<FromBroker>() {
                 match message {
+                    FromBroker::Isolated(layers) => isolated.push(("broker", layers.line())),
                     FromBroker::Ready => broker.ready = true,
                     FromBroker::Prepared { error: None, .. } => {}
                     FromBroker::Prepared {
@@ -183,6 +186,17 @@ impl Supervisor {
                     }
                 }
             }
+        }
+        for (kind, line) in isolated {
+            self.say_isolation(kind, line);
+        }
+    }
+
+    /// Says what a kind of process has of each layer; again only when that changes.
+    fn say_isolation(&mut self, kind: &'static str, line: String) {
+        if self.isolation.get(kind) != Some(&line) {
+            report::line(format_args!("{kind} isolation: {line}"));
+            self.isolation.insert(kind, line);
         }
     }
 

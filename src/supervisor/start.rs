@@ -1,9 +1,11 @@
 //! Starting processes: what each is given, in which order.
 
 use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -11,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::config::{DEFAULT_CELL, Host};
 use crate::control::{Start, ToBroker, ToWorker};
+use crate::isolation;
 use crate::supervisor::backoff::Backoff;
 use crate::supervisor::cells::Cells;
 use crate::supervisor::child::{Child, Message};
@@ -65,6 +68,8 @@ pub(super) struct Supervisor {
     pub(super) front: Front,
     pub(super) leaving: Leaving,
     pub(super) http: Vec<std::net::SocketAddr>,
+    /// What each kind of process has of each layer of isolation, as it was last said.
+    pub(super) isolation: BTreeMap<&'static str, String>,
     pub(super) pids: PidFiles,
     /// Last: its groups are removed when everybody is gone.
     pub(super) groups: Groups,
@@ -88,6 +93,14 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
     let mut roster = Roster::new(host.workers());
     roster.apply(&host.tenants, &cells);
     let (http, listeners) = open_listeners(&host)?;
+    // The sockets are open; what is left takes no more than this.
+    let layers = isolation::supervisor::lockdown();
+    layers
+        .require(&host.require)
+        .map_err(|line| ServeError::System {
+            what: "locking down",
+            source: io::Error::other(line),
+        })?;
     let mut supervisor = Supervisor {
         host,
         roster,
@@ -99,6 +112,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         front: Front::default(),
         leaving: Leaving::default(),
         http,
+        isolation: BTreeMap::new(),
         pids,
         groups: Groups::default(),
     };
@@ -205,8 +219,12 @@ impl Supervisor {
             profile: self.host.profile_of(core).clone(),
             http: self.host.http.clone(),
             access_log: self.host.log.access,
+            require: self.host.require.clone(),
         };
-        let mut fds = vec![self.workers[&index].mailbox_receive.clone()];
+        let mut fds = vec![
+            Rc::new(self.artifacts_dir()?),
+            self.workers[&index].mailbox_receive.clone(),
+        ];
         fds.extend(wiring);
         let of_cell = self.workers.range(self.cells.workers(cell));
         fds.extend(of_cell.map(|(_, worker)| worker.mailbox_send.clone()));
@@ -246,6 +264,17 @@ impl Supervisor {
         }
     }
 
+    /// The directory of artifacts, for a worker to be limited to: it cannot be opened for reading by
+    /// way of this. Made here when it is not there yet.
+    fn artifacts_dir(&self) -> io::Result<OwnedFd> {
+        let dir = &self.host.artifacts_dir;
+        let mut builder = DirBuilder::new();
+        // The broker says what is wrong with it, and does not start.
+        let _ = builder.recursive(true).mode(0o700).create(dir);
+        let opened = open_path(dir).or_else(|_| open_path(Path::new("/dev/null")));
+        opened.map(OwnedFd::from)
+    }
+
     /// Starts the broker, and gives it and every worker new channels to each other.
     pub(super) fn start_broker(&mut self) -> io::Result<()> {
         let mut broker = Child::start("broker", true)?;
@@ -260,6 +289,7 @@ impl Supervisor {
                 .iter()
                 .map(|core| self.host.profile_of(*core).clone())
                 .collect(),
+            require: self.host.require.clone(),
         };
         broker.say(Message::new(&start, Vec::new())?);
         for (index, worker) in &mut self.workers {
@@ -274,6 +304,14 @@ impl Supervisor {
         self.broker.child = Some(broker);
         Ok(())
     }
+}
+
+/// Opens a place in the file system, not what is there: open(2), `O_PATH`.
+fn open_path(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
 }
 
 /// New channels between worker `index` and the broker: the worker's ends (artifacts, log), and the

@@ -14,13 +14,14 @@ use crate::accept::accept;
 use crate::config::{Profile, limits};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
 use crate::engine::Engines;
+use crate::isolation;
 use crate::scheduler::{self, Ticker};
 use crate::sys::channel::Channel;
-use crate::sys::{affinity, process, swap};
+use crate::sys::{affinity, priority, process, swap};
 use crate::worker::connection::{Incoming, serve};
 use crate::worker::core::{Core, Mailboxes};
 use crate::worker::log::{Destination, Log};
-use crate::worker::runtime::{self, RingTurn, Watched, within};
+use crate::worker::runtime::{self, Ring, RingTurn, Watched, within};
 
 /// Runs a worker until it has drained or its supervisor is gone.
 ///
@@ -35,49 +36,74 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     };
     let mut fds = fds.into_iter();
     let mut next = || fds.next().context("Start came with too few descriptors");
-    let (mailbox, broker, log) = (next()?, next()?, next()?);
+    let (artifacts, mailbox) = (next()?, next()?);
+    let (broker, log) = (next()?, next()?);
     let mailboxes = Mailboxes {
         first: start.first,
         channels: fds.map(Channel::from_fd).collect(),
     };
 
     process::set_name(&format!("skep-worker-{}", start.index))?;
-    let (engines, _ticker) = engines(&start.profile)?;
-    if let Some(core) = start.core {
-        affinity::pin_to(core).with_context(|| format!("pinning to core {core}"))?;
-    }
-    engines.warm(Flavour::P2)?;
-    let mut runtime = runtime::build(start.profile.ring_entries)?;
+    let (engines, ticked) = engines(&start.profile);
+    engines.warm(Flavour::P2)?; // reads /proc
+    let null = std::fs::File::open("/dev/null")?;
+    priority::wake_next_at_once();
+    let ((mut runtime, _ticker), isolation) =
+        isolation::worker::lockdown(Some(artifacts), &start.require, || {
+            // Before the worker pins itself, so that the ticker may run on any core.
+            let ticker = ticked.start(&start.profile)?;
+            priority::fair()?;
+            pin(&start)?;
+            let runtime = runtime::build(start.profile.ring_entries, Ring::Disabled)?;
+            Ok((runtime, ticker))
+        })?;
+    control.send(&FromWorker::Isolated(isolation), &[])?;
     runtime.block_on(async move {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
         let core = core(&start, engines, log, mailboxes);
-        spawn_helpers(&core).await?;
+        spawn_helpers(&core, null).await?;
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
         obey(&core, control, mailbox).await
     })
 }
 
-/// The engines of a worker, ticked by a thread of their own. The thread is started before the
-/// worker pins itself, so that it may run on any core.
-pub(super) fn engines(profile: &Profile) -> anyhow::Result<(Engines, Ticker)> {
-    let ticked: Arc<Mutex<Vec<EngineWeak>>> = Arc::default();
-    let ticker = {
-        let ticked = Arc::clone(&ticked);
+fn pin(start: &Start) -> std::io::Result<()> {
+    let Some(core) = start.core else {
+        return Ok(());
+    };
+    affinity::pin_to(core).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("pinning to core {core}: {error}"))
+    })
+}
+
+/// The engines whose epoch is ticked: each is added when it is made.
+#[derive(Clone, Default)]
+pub(super) struct Ticked(Arc<Mutex<Vec<EngineWeak>>>);
+
+impl Ticked {
+    fn add(&self, engine: EngineWeak) {
+        let mut engines = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        engines.push(engine);
+    }
+
+    /// Starts the thread that ticks them.
+    pub(super) fn start(self, profile: &Profile) -> std::io::Result<Ticker> {
         Ticker::start(Duration::from_micros(profile.tick_us), move || {
-            let engines = ticked.lock().unwrap_or_else(|e| e.into_inner());
+            let engines = self.0.lock().unwrap_or_else(|e| e.into_inner());
             for engine in engines.iter().filter_map(EngineWeak::upgrade) {
                 engine.increment_epoch();
             }
-        })?
-    };
+        })
+    }
+}
+
+/// The engines of a worker, and what has to tick them.
+pub(super) fn engines(profile: &Profile) -> (Engines, Ticked) {
+    let ticked = Ticked::default();
     let can_swap = swap::swap().possible;
-    let engines = Engines::new(profile.clone(), can_swap, move |engine| {
-        ticked
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .push(engine);
-    });
-    Ok((engines, ticker))
+    let made = ticked.clone();
+    let engines = Engines::new(profile.clone(), can_swap, move |engine| made.add(engine));
+    (engines, ticked)
 }
 
 fn core(start: &Start, engines: Engines, log: Log, mailboxes: Mailboxes) -> Rc<Core> {
@@ -92,9 +118,9 @@ fn core(start: &Start, engines: Engines, log: Log, mailboxes: Mailboxes) -> Rc<C
 }
 
 /// The tasks that every worker has, in a process of its own or not.
-pub(super) async fn spawn_helpers(core: &Rc<Core>) -> anyhow::Result<()> {
+pub(super) async fn spawn_helpers(core: &Rc<Core>, null: std::fs::File) -> anyhow::Result<()> {
     scheduler::install(core.profile.slice_us);
-    let ring = RingTurn::new().await?;
+    let ring = RingTurn::new(null).await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
     monoio::spawn(core.log.clone().flusher());
     Ok(())

@@ -146,8 +146,6 @@ impl Front {
     fn pass(&self, socket: BorrowedFd<'_>, host: Option<&str>) -> bool {
         let table = Rc::clone(&self.table.borrow());
         let workers = table.workers(host);
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
         let mut frame = Vec::with_capacity(1);
         let handover = Handover {
             fronted: true,
@@ -155,8 +153,7 @@ impl Front {
             buffered: &[],
         };
         handover.encode(&mut frame);
-        (0..workers.len()).any(|offset| {
-            let worker = workers[(turn.wrapping_add(offset)) % workers.len()];
+        workers.in_turn().any(|worker| {
             let mailbox = table.mailbox(worker);
             mailbox.is_some_and(|mailbox| mailbox.try_send_bytes(&frame, &[socket]).is_ok())
         })

@@ -23,7 +23,7 @@ mod log;
 mod places;
 mod table;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -85,7 +85,6 @@ fn start_up() -> anyhow::Result<Ready> {
         draining,
         scratch: RefCell::default(),
         date: RefCell::new(DateCache::new(SystemTime::now())),
-        turn: Cell::new(0),
     };
     Ok(Ready {
         control,
@@ -123,8 +122,6 @@ struct Front {
     /// Where heads longer than the first look are peeked into.
     scratch: RefCell<Vec<u8>>,
     date: RefCell<DateCache>,
-    /// Counts connections, so that a tenant's workers take turns.
-    turn: Cell<usize>,
 }
 
 impl Front {

@@ -1,23 +1,48 @@
 //! Who answers for a host, and where that worker's mailbox is. Replaced as a whole.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::config::{HostPattern, Routes};
 use crate::sys::Channel;
 
+/// The workers of one tenant, or of the default cell.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    places: Vec<usize>,
+    turn: Cell<usize>,
+}
+
+impl Workers {
+    fn new(places: Vec<usize>) -> Rc<Workers> {
+        Rc::new(Workers {
+            places,
+            turn: Cell::new(0),
+        })
+    }
+
+    /// All of them, in the order in which to try them for a connection: each comes first in turn.
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = usize> {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let (later, first) = self.places.split_at(turn % self.places.len().max(1));
+        first.iter().chain(later).copied()
+    }
+}
+
 /// A table in force.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    routes: Routes<Rc<[usize]>>,
-    default: Rc<[usize]>,
+    routes: Routes<Rc<Workers>>,
+    default: Rc<Workers>,
     mailboxes: BTreeMap<usize, Channel>,
 }
 
 impl Table {
     /// The workers that a request for this host may go to. Those of the default cell when nobody
     /// answers for it, or there is none.
-    pub(super) fn workers(&self, host: Option<&str>) -> Rc<[usize]> {
+    pub(super) fn workers(&self, host: Option<&str>) -> Rc<Workers> {
         let found = host.and_then(|host| self.routes.lookup(host));
         Rc::clone(found.unwrap_or(&self.default))
     }
@@ -31,7 +56,7 @@ impl Table {
 /// A table in the making.
 #[derive(Debug, Default)]
 pub(super) struct Next {
-    routes: Vec<(HostPattern, Rc<[usize]>)>,
+    routes: Vec<(HostPattern, Rc<Workers>)>,
     mailboxes: BTreeMap<usize, Channel>,
 }
 
@@ -43,7 +68,7 @@ impl Next {
 
     /// A tenant's hosts and workers.
     pub(super) fn route(&mut self, hosts: Vec<HostPattern>, workers: Vec<usize>) {
-        let workers: Rc<[usize]> = workers.into();
+        let workers = Workers::new(workers);
         let routes = hosts.into_iter().map(|host| (host, Rc::clone(&workers)));
         self.routes.extend(routes);
     }
@@ -52,7 +77,7 @@ impl Next {
     pub(super) fn commit(self, default: Vec<usize>) -> Table {
         Table {
             routes: Routes::new(&self.routes),
-            default: default.into(),
+            default: Workers::new(default),
             mailboxes: self.mailboxes,
         }
     }
@@ -78,8 +103,13 @@ mod tests {
             (None, &[0, 1]),
         ];
         for (host, workers) in cases {
-            assert_eq!(*table.workers(host), *workers, "{host:?}");
+            assert_eq!(table.workers(host).places, workers, "{host:?}");
         }
+        // A tenant's workers take turns, whoever else is asked for in between.
+        let first = |host| table.workers(Some(host)).in_turn().next();
+        let firsts: Vec<_> = (0..4).map(|_| (first("a.test"), first("b.test"))).collect();
+        let expected = [2, 3, 2, 3].map(|a| (Some(a), Some(1)));
+        assert_eq!(firsts, expected);
         assert!(table.mailbox(0).is_none());
     }
 }
