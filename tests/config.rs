@@ -588,6 +588,7 @@ fn the_profiles_of_all_workers_fit_a_control_message() {
         artifacts_dir: PathBuf::from("\\".repeat(4096)),
         log_file: Some(PathBuf::from("\\".repeat(4096))),
         profiles: vec![profile; limits::WORKERS_MAX],
+        require: Vec::new(),
     };
     let message = serde_json::to_vec(&start).unwrap();
     // Larger numbers have a few digits more.
