@@ -99,6 +99,8 @@ pub enum ToFront {
         http: Http,
         /// Which requests get an access log line.
         access_log: AccessLog,
+        /// Layers of isolation without which it does not start.
+        require: Vec<Layer>,
     },
     /// A worker that connections can be passed to; its mailbox's sending end comes with it.
     Mailbox {

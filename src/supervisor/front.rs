@@ -231,6 +231,7 @@ impl Supervisor {
         let start = ToFront::Start {
             http: self.host.http.clone(),
             access_log: self.host.log.access,
+            require: self.host.require.clone(),
         };
         front.say(Message::new(&start, vec![log])?);
         self.tell_front(&mut front)?;

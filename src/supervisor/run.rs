@@ -156,14 +156,15 @@ impl Supervisor {
     /// Takes what the children said.
     fn hear(&mut self) {
         let mut isolated = Vec::new();
-        let workers = self.workers.values_mut().map(|worker| &mut worker.slot);
-        for child in workers
-            .chain([&mut self.front.slot])
-            .filter_map(|slot| slot.child.as_mut())
-        {
+        let workers = self.workers.values_mut();
+        let workers = workers.map(|worker| ("worker", &mut worker.slot));
+        for (kind, slot) in workers.chain([("front", &mut self.front.slot)]) {
+            let Some(child) = &mut slot.child else {
+                continue;
+            };
             for message in child.hear::<FromWorker>() {
                 match message {
-                    FromWorker::Isolated(layers) => isolated.push(("worker", layers.line())),
+                    FromWorker::Isolated(layers) => isolated.push((kind, layers.line())),
                     FromWorker::Ready => child.ready = true,
                     FromWorker::Committed => {
                         child.uncommitted = child.uncommitted.saturating_sub(1);

@@ -41,6 +41,7 @@ use self::table::{Next, Table};
 use crate::config::{Http, limits};
 use crate::control::{FromWorker, ToFront};
 use crate::http::{DateCache, HeadLimits};
+use crate::isolation;
 use crate::sys::{AsyncChannel, AsyncSocket, Channel, process, report};
 
 /// Runs the front for the supervisor that started this process.
@@ -63,7 +64,12 @@ fn start_up() -> anyhow::Result<Ready> {
     let (message, mut fds) = control
         .recv::<ToFront>()?
         .context("the supervisor has gone before it said what this front is held to")?;
-    let ToFront::Start { http, access_log } = message else {
+    let ToFront::Start {
+        http,
+        access_log,
+        require,
+    } = message
+    else {
         bail!("the first message must be Start");
     };
     let log = fds.pop().context("Start came without a log channel")?;
@@ -75,6 +81,8 @@ fn start_up() -> anyhow::Result<Ready> {
         .unwrap_or(usize::MAX)
         .saturating_sub(limits::FRONT_DESCRIPTORS)
         .clamp(1, limits::FRONT_WAITING_MAX);
+    let isolation = isolation::front::lockdown(&require)?;
+    control.send(&FromWorker::Isolated(isolation), &[])?;
     let (drain, draining) = watch::channel(false);
     let front = Front {
         http,
