@@ -50,15 +50,17 @@ impl Host {
         self.cores.iter().map(worker).collect()
     }
 
-    /// Whether every worker stays below the kernel's limit of mappings, which is one of each
-    /// process, with all tenants on it.
+    /// Whether this machine can run every worker: it has the protection keys that the profile wants,
+    /// and with all tenants the worker stays below the kernel's limit of mappings, which is one of
+    /// each process.
     ///
     /// # Errors
     /// One line about the first worker that does not, with what would help.
     pub fn check_fits(&self) -> Result<(), String> {
         for core in &self.cores {
             let profile = self.profile_of(*core);
-            let fits = profile.check_mappings(self.tenants.len());
+            let fits = profile.check_protection_keys();
+            let fits = fits.and_then(|()| profile.check_mappings(self.tenants.len()));
             fits.map_err(|line| format!("core {core}: {line}"))?;
         }
         Ok(())

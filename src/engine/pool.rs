@@ -1,7 +1,7 @@
 //! A worker's engines, one per flavour, and the programs loaded into them.
 
 use std::cell::OnceCell;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use wasmtime::component::Linker;
 use wasmtime::{Engine, EngineWeak};
@@ -9,6 +9,7 @@ use wasmtime_wasi_http::{p2, p3};
 
 use super::artifact::{self, ArtifactError};
 use super::settings::{self, one_line};
+use super::stripes::{self, Neighbours, Unproved};
 use crate::config::Profile;
 use crate::control::Flavour;
 use crate::guest::{State, link_p2, link_p3};
@@ -33,6 +34,8 @@ pub struct Engines {
 pub struct Program {
     pub(crate) engine: Engine,
     pub(crate) proxy: Proxy,
+    /// Stripes of the engine's pool.
+    pub(crate) stripes: u64,
 }
 
 impl std::fmt::Debug for Program {
@@ -81,6 +84,7 @@ impl Engines {
         Ok(Program {
             engine: loaded.engine.clone(),
             proxy,
+            stripes: self.profile.stripes(),
         })
     }
 
@@ -90,6 +94,22 @@ impl Engines {
     /// When the pool cannot be reserved: the profile asks for more than the machine has.
     pub fn warm(&self, flavour: Flavour) -> Result<(), ArtifactError> {
         self.loaded(flavour).map(|_| ())
+    }
+
+    /// Makes every engine now and proves that the stripes of its pool hold. Says how many reads of a
+    /// neighbour's memory faulted.
+    ///
+    /// # Errors
+    /// When one did not, or nothing is proved: the worker must not serve.
+    pub fn prove_stripes(&self, neighbours: &Neighbours) -> Result<usize, Unproved> {
+        let unloadable = |error: ArtifactError| Unproved::Guest(error.to_string());
+        let mut faulted = 0;
+        for (flavour, artifact) in neighbours.artifacts() {
+            let engine = &self.loaded(flavour).map_err(unloadable)?.engine;
+            let component = artifact::map(engine, artifact.as_fd()).map_err(unloadable)?;
+            faulted += stripes::prove(engine, &component, self.profile.stripes())?;
+        }
+        Ok(faulted)
     }
 
     fn loaded(&self, flavour: Flavour) -> Result<&Loaded, ArtifactError> {

@@ -58,10 +58,41 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<wasmtime_wasi_http::Error>,
 {
+    let (mut store, handler) = place(program, &call).await?;
+    let result = match handler {
+        WasiProxy::P2(proxy) => handle_p2(&mut store, &proxy, call.request, call.respond).await,
+        // On the heap, so that the future of a 0.2 request is not as large as this one's.
+        proxy => Box::pin(handle_p3(&mut store, &proxy, call.request, call.respond)).await,
+    };
+    result.map_err(|error| failure(error, store.data()))
+}
+
+/// Makes a store and an instance in it.
+///
+/// Where memories are striped, the memories of each store are of one protection key, and the next
+/// store's of the next; when those of a key are all taken, another's are not
+/// ([`stripes`](crate::config::Profile::stripes)).
+async fn place<B>(
+    program: &Program,
+    call: &Invocation<B>,
+) -> Result<(Store<State>, WasiProxy), Failure> {
+    let mut left = program.stripes;
+    loop {
+        let mut store = store(program, call);
+        left = left.saturating_sub(1);
+        match instantiate(&mut store, &program.proxy).await {
+            Ok(handler) => return Ok((store, handler)),
+            Err(error) if left > 0 && error.is::<PoolConcurrencyLimitError>() => {}
+            Err(error) => return Err(failure(error, store.data())),
+        }
+    }
+}
+
+fn store<B>(program: &Program, call: &Invocation<B>) -> Store<State> {
     let state = State::new(
         std::sync::Arc::clone(&call.grants),
         Rc::clone(&call.meter),
-        call.sink,
+        Rc::clone(&call.sink),
     );
     let mut store = Store::new(&program.engine, state);
     store.set_epoch_deadline(1);
@@ -69,22 +100,24 @@ where
     store.limiter(|state| &mut state.allowance);
     store.set_hostcall_fuel(call.grants.hostcall_bytes);
     store.set_max_component_handles(call.grants.handles);
-    let result = match &program.proxy {
-        Proxy::P2(pre) => handle_p2(&mut store, pre, call.request, call.respond).await,
-        Proxy::P3(pre) => {
-            if let Some(table) = store.concurrent_resource_table() {
-                table.set_max_capacity(call.grants.handles);
-            }
-            // On the heap, so that the future of a 0.2 request is not as large as this one's.
-            Box::pin(handle_p3(&mut store, pre, call.request, call.respond)).await
-        }
-    };
-    result.map_err(|error| failure(error, store.data()))
+    if let Proxy::P3(_) = program.proxy
+        && let Some(table) = store.concurrent_resource_table()
+    {
+        table.set_max_capacity(call.grants.handles);
+    }
+    store
+}
+
+async fn instantiate(store: &mut Store<State>, proxy: &Proxy) -> wasmtime::Result<WasiProxy> {
+    Ok(match proxy {
+        Proxy::P2(pre) => WasiProxy::P2(pre.instantiate_async(store).await?),
+        Proxy::P3(pre) => WasiProxy::P3(pre.instantiate_async(store).await?),
+    })
 }
 
 async fn handle_p2<B>(
     store: &mut Store<State>,
-    pre: &wasmtime_wasi_http::p2::bindings::ProxyPre<State>,
+    proxy: &wasmtime_wasi_http::p2::bindings::Proxy,
     request: http::Request<B>,
     respond: Responder,
 ) -> wasmtime::Result<()>
@@ -103,7 +136,6 @@ where
             // Nobody is waiting any more when the client is gone or the time is up.
             let _ = respond.send(response.map_err(Into::into));
         })?;
-    let proxy = pre.instantiate_async(&mut *store).await?;
     proxy
         .wasi_http_incoming_handler()
         .call_handle(&mut *store, request, out)
@@ -125,7 +157,7 @@ fn abort_unfinished(table: &mut ResourceTable) {
 
 async fn handle_p3<B>(
     store: &mut Store<State>,
-    pre: &wasmtime_wasi_http::p3::bindings::ServicePre<State>,
+    proxy: &WasiProxy,
     request: http::Request<B>,
     respond: Responder,
 ) -> wasmtime::Result<()>
@@ -134,13 +166,12 @@ where
     B::Error: Into<wasmtime_wasi_http::Error>,
 {
     let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-    let proxy = WasiProxy::P3(pre.instantiate_async(&mut *store).await?);
     store
         .run_concurrent(async |accessor| {
             let prepared = accessor.with(|mut store| {
                 Prepared::new(
                     store.as_context_mut(),
-                    &proxy,
+                    proxy,
                     request,
                     State::http,
                     respond,

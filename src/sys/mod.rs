@@ -6,6 +6,7 @@ pub mod channel;
 pub mod clock;
 pub mod fd;
 pub mod listen;
+pub mod pkeys;
 pub mod priority;
 pub mod process;
 pub mod report;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, Error, bail};
 use bytes::BytesMut;
 use monoio::net::TcpStream;
 use wasmtime::EngineWeak;
@@ -13,7 +13,7 @@ use wasmtime::EngineWeak;
 use crate::accept::accept;
 use crate::config::{Profile, limits};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
-use crate::engine::Engines;
+use crate::engine::{Engines, Neighbours};
 use crate::scheduler::{self, Ticker};
 use crate::sys::channel::Channel;
 use crate::sys::{affinity, process, swap};
@@ -39,11 +39,22 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     let mailboxes: Vec<_> = fds.map(Channel::from_fd).collect();
 
     process::set_name(&format!("skep-worker-{}", start.index))?;
+    let neighbours = neighbours(&start.profile)?;
     let (engines, _ticker) = engines(&start.profile)?;
     if let Some(core) = start.core {
         affinity::pin_to(core).with_context(|| format!("pinning to core {core}"))?;
     }
+    // Here, on the thread that serves: it may touch striped memories once it has made their pool,
+    // and so may what it starts afterwards (its ring, the kernel's threads behind that). The ticker,
+    // which is older, may not, and does not.
     engines.warm(Flavour::P2)?;
+    if let Some(neighbours) = neighbours {
+        let faulted = engines.prove_stripes(&neighbours)?;
+        tracing::info!(
+            "worker {}: protection keys hold: {faulted} of {faulted} reads of a neighbouring memory faulted",
+            start.index
+        );
+    }
     let mut runtime = runtime::build(start.profile.ring_entries)?;
     runtime.block_on(async move {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
@@ -53,6 +64,15 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
         obey(&core, control).await
     })
+}
+
+/// For a worker with stripes, what it proves them with.
+fn neighbours(profile: &Profile) -> anyhow::Result<Option<Neighbours>> {
+    if profile.memory_protection_keys == 0 {
+        return Ok(None);
+    }
+    profile.check_protection_keys().map_err(Error::msg)?;
+    Ok(Some(Neighbours::compile(profile)?))
 }
 
 /// The engines of a worker, ticked by a thread of their own. The thread is started before the
