@@ -62,7 +62,9 @@ struct Running {
 fn run(engine: &Engine, component: &Component, word: &str) -> Running {
     let mut store = Store::new(engine, ());
     store.set_epoch_deadline(1 << 40);
-    let instance = Linker::new(engine).instantiate(&mut store, component).unwrap();
+    let instance = Linker::new(engine)
+        .instantiate(&mut store, component)
+        .unwrap();
     let mine = instance.get_typed_func::<(), (WasmList<u8>,)>(&mut store, "mine");
     let (mine,) = mine.unwrap().call(&mut store, ()).unwrap();
     let mine = mine.as_le_slice(&store);
@@ -120,9 +122,18 @@ fn wasmtime_14076_images_keep_their_key_in_recycled_slots() {
                 continue;
             };
             within_reach += 1;
-            let read = it.instance.get_typed_func::<(u32,), (u32,)>(&mut it.store, "read");
-            let error = read.unwrap().call(&mut it.store, (distance + 16,)).unwrap_err();
-            assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds), "{word}");
+            let read = it
+                .instance
+                .get_typed_func::<(u32,), (u32,)>(&mut it.store, "read");
+            let error = read
+                .unwrap()
+                .call(&mut it.store, (distance + 16,))
+                .unwrap_err();
+            assert_eq!(
+                error.downcast_ref(),
+                Some(&Trap::MemoryOutOfBounds),
+                "{word}"
+            );
         }
         assert!(within_reach > profile.slots / 2, "{within_reach}");
     }
@@ -181,7 +192,12 @@ fn slots_that_fit(profile: &Profile) -> u32 {
 #[test]
 #[ignore = "needs protection keys: tests/qemu/run"]
 fn mappings_are_no_more_than_the_profile_says() {
-    let count = || fs::read_to_string("/proc/self/maps").unwrap().lines().count() as u64;
+    let count = || {
+        fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .lines()
+            .count() as u64
+    };
     let profile = striped(256);
     let before = count();
     let engine = engine(&profile).unwrap();
@@ -193,11 +209,11 @@ fn mappings_are_no_more_than_the_profile_says() {
     drop(running);
     let mappings = count() - before;
     // One engine of two; what the process maps besides is in `before`.
-    let stacks = u64::from(profile.slots) * 2;
     println!("{} slots of one engine: {mappings} mappings", profile.slots);
     let said = (profile.mappings_max() - 1024) / 2;
     assert!(mappings <= said, "{mappings} of {said}");
-    assert!(mappings + stacks > said / 2, "{mappings} of {said}");
+    // A program whose image does not begin at its memory's start has one more in each slot.
+    assert!(mappings > said * 3 / 4, "{mappings} of {said}");
 }
 
 /// A worker gives each request the next key. Requests that last can have all memories of one key;
@@ -208,12 +224,17 @@ fn requests_that_last_may_have_all_memories_of_one_key() {
     let dir = tempfile::tempdir().unwrap();
     let profile = dir.path().join("small.toml");
     // 64 memories: five of each key at most.
-    let small = "extends = 'striped'\nslots = 32\nrunning_max = 16\nwarm_slots = 32\ndecommit_batch = 1\n";
+    let small =
+        "extends = 'striped'\nslots = 32\nrunning_max = 16\nwarm_slots = 32\ndecommit_batch = 1\n";
     fs::write(&profile, small).unwrap();
     let host = TestHost::builder()
         .line("workers", &format!("profile = {profile:?}"))
         // The processor is emulated.
-        .tenant(Tenant::new("a", "kitchen").limit("cpu_ms", 10_000).limit("wall_ms", 60_000))
+        .tenant(
+            Tenant::new("a", "kitchen")
+                .limit("cpu_ms", 10_000)
+                .limit("wall_ms", 60_000),
+        )
         .start();
     host.wait_for_stderr(|line| line.contains("protection keys hold: 28 of 28 reads"));
     let mut client = host.connect();

@@ -23,6 +23,7 @@ pub mod component;
 mod deliver;
 mod logs;
 pub mod prepare;
+mod scan;
 pub mod store;
 #[cfg(test)]
 mod store_tests;

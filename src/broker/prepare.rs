@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::component::{artifact_name, snapshot};
+use super::scan;
 use super::store::Store;
 use crate::compiler::{JobLimits, compile_in_child};
 use crate::config::{Profile, limits};
@@ -109,8 +110,10 @@ impl Workshop {
         let bytes = std::os::fd::AsFd::as_fd(&bytes);
         let (flavour, code) = compile_in_child(bytes, &self.profile, &JobLimits::default())
             .map_err(|error| error.to_string())?;
+        let mut code = File::from(code);
+        scan::check(&code)?;
         self.store
-            .put(name, flavour, &mut File::from(code))
+            .put(name, flavour, &mut code)
             .map_err(|error| format!("its artifact cannot be stored: {error}"))?;
         Ok(Made::Artifact(Artifact {
             name: name.to_owned(),

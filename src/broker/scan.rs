@@ -210,13 +210,33 @@ mod tests {
             text
         };
         let cases: [(&str, Vec<u8>, Option<(&str, usize)>); 10] = [
-            ("wrpkru", vec![0x90, 0x0f, 0x01, 0xef, 0xc3], Some(("WRPKRU", 1))),
-            ("rex wrpkru", vec![0x48, 0x0f, 0x01, 0xef], Some(("WRPKRU", 0))),
-            ("xrstor [rdi]", vec![0x0f, 0xae, 0x2f, 0xc3], Some(("XRSTOR", 0))),
-            ("xrstor64 [rdi]", vec![0x48, 0x0f, 0xae, 0x2f], Some(("XRSTOR", 0))),
+            (
+                "wrpkru",
+                vec![0x90, 0x0f, 0x01, 0xef, 0xc3],
+                Some(("WRPKRU", 1)),
+            ),
+            (
+                "rex wrpkru",
+                vec![0x48, 0x0f, 0x01, 0xef],
+                Some(("WRPKRU", 0)),
+            ),
+            (
+                "xrstor [rdi]",
+                vec![0x0f, 0xae, 0x2f, 0xc3],
+                Some(("XRSTOR", 0)),
+            ),
+            (
+                "xrstor64 [rdi]",
+                vec![0x48, 0x0f, 0xae, 0x2f],
+                Some(("XRSTOR", 0)),
+            ),
             ("lfence", vec![0x0f, 0xae, 0xe8, 0xc3], None),
             ("rdpkru", vec![0x0f, 0x01, 0xee, 0xc3], None),
-            ("mov eax, its bytes", vec![0xb8, 0x0f, 0x01, 0xef, 0, 0xc3], None),
+            (
+                "mov eax, its bytes",
+                vec![0xb8, 0x0f, 0x01, 0xef, 0, 0xc3],
+                None,
+            ),
             // jmp over one byte of 0xb8, which hides it from a look at one instruction after another.
             (
                 "behind a byte of data",
@@ -228,7 +248,11 @@ mod tests {
                 table(10, [0x90, 0xc3, 0x0f, 0x01, 0xef, 0xc3]),
                 Some(("WRPKRU", 12)),
             ),
-            ("a table and an operand", table(8, [0xb8, 0x0f, 0x01, 0xef, 0, 0xc3]), None),
+            (
+                "a table and an operand",
+                table(8, [0xb8, 0x0f, 0x01, 0xef, 0, 0xc3]),
+                None,
+            ),
         ];
         for (what, text, expected) in cases {
             let whole = 0..text.len();
@@ -239,7 +263,10 @@ mod tests {
     #[test]
     fn nothing_of_the_text_is_left_out() {
         assert_eq!(pieces(10, vec![]), [0..10]);
-        assert_eq!(pieces(10, vec![6..8, 2..4]), [0..2, 2..4, 4..6, 6..8, 8..10]);
+        assert_eq!(
+            pieces(10, vec![6..8, 2..4]),
+            [0..2, 2..4, 4..6, 6..8, 8..10]
+        );
         assert_eq!(pieces(10, vec![0..6, 2..4, 6..99]), [0..6, 2..4, 6..10]);
     }
 
@@ -269,7 +296,10 @@ mod tests {
             let start = offset as usize + at;
             broken[start..start + 3].copy_from_slice(&[0x0f, 0x01, 0xef]);
             let refused = checked(&broken).unwrap_err();
-            assert!(refused.contains(&format!("WRPKRU at {at:#x},")), "{refused}");
+            assert!(
+                refused.contains(&format!("WRPKRU at {at:#x},")),
+                "{refused}"
+            );
         }
     }
 }

@@ -165,7 +165,9 @@ pub(super) const RELATIONS: &[Relation] = &[
     Relation {
         keys: &["memory_protection_keys", "memory_reservation_mib"],
         // Below it, compiled code checks bounds by itself, and a fault would prove nothing.
-        holds: |it| it.memory_protection_keys == 0 || it.memory_reservation_mib == stripes::REACH_MIB,
+        holds: |it| {
+            it.memory_protection_keys == 0 || it.memory_reservation_mib == stripes::REACH_MIB
+        },
         wrong: "keys save room between memories that reserve 4 GiB each",
         right: "memory_reservation_mib = 4096, or memory_protection_keys = 0",
     },

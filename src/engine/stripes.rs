@@ -89,12 +89,18 @@ impl Neighbours {
                 compile_in_child(component.as_fd(), profile, &JobLimits::default())?;
             Ok((flavour, artifact))
         };
-        GUESTS.into_iter().map(artifact).collect::<Result<_, _>>().map(Neighbours)
+        GUESTS
+            .into_iter()
+            .map(artifact)
+            .collect::<Result<_, _>>()
+            .map(Neighbours)
     }
 
     /// Each flavour and the guest's artifact for it.
     pub(super) fn artifacts(&self) -> impl Iterator<Item = (Flavour, &OwnedFd)> {
-        self.0.iter().map(|(flavour, artifact)| (*flavour, artifact))
+        self.0
+            .iter()
+            .map(|(flavour, artifact)| (*flavour, artifact))
     }
 }
 

@@ -169,13 +169,7 @@ where
     store
         .run_concurrent(async |accessor| {
             let prepared = accessor.with(|mut store| {
-                Prepared::new(
-                    store.as_context_mut(),
-                    proxy,
-                    request,
-                    State::http,
-                    respond,
-                )
+                Prepared::new(store.as_context_mut(), proxy, request, State::http, respond)
             })?;
             prepared.run(accessor, std::future::pending()).await?;
             // The response's body, and whatever else the guest still does, belongs to the request.

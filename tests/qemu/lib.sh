@@ -92,5 +92,5 @@ tests() {
     sed -n 's/^test \([a-z0-9_]*\) .*FAILED$/\1/p' /tmp/tests.log >/tmp/failed
     while read -r name; do fail "$name" "the test failed"; done </tmp/failed
     # What they measured; everything, when one failed.
-    if [ -s /tmp/failed ] || ! [ -s /tmp/passed ]; then cat /tmp/tests.log; else grep slots /tmp/tests.log; fi
+    if [ -s /tmp/failed ] || ! [ -s /tmp/passed ]; then cat /tmp/tests.log; else grep -E '^([0-9]+ )?slots' /tmp/tests.log; fi
 }

@@ -12,6 +12,14 @@ configure striped /tmp/skep.toml
 skep check --config /tmp/skep.toml >/tmp/check.log 2>&1
 is striped-is-accepted '^/tmp/skep.toml: ok' /tmp/check.log
 
+# A tenth of it: an emulated processor takes longer than a worker may to colour 80,000 memories.
+cat >/tmp/tenth.toml <<PROFILE
+extends = "striped"
+slots = 2000
+running_max = 1500
+warm_slots = 2000
+PROFILE
+configure /tmp/tenth.toml /tmp/skep.toml
 start /tmp/skep.toml
 is striped-proves 'worker 0: protection keys hold: 28 of 28 reads of a neighbouring memory faulted' /tmp/serve.log
 serves striped-serves
