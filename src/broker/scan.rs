@@ -1,15 +1,16 @@
 //! Refuses machine code that could change its own protection keys.
 //!
 //! A guest of a striped worker may touch its own memories alone because of a register, PKRU, that
-//! two instructions can write: `WRPKRU`, and `XRSTOR` from memory. Cranelift makes neither. So an
-//! artifact that holds one was made by a compiler that a tenant's component has broken, and it is
-//! not kept, for whichever worker it was meant. The broker looks, once, before it signs: the compile
-//! job, which ran on the tenant's bytes, is not to be believed, and a worker has no time.
+//! two instructions can write: `WRPKRU`, and `XRSTOR` from memory. Cranelift makes neither. An
+//! artifact that holds one comes of a compiler that was led astray; it is not kept, for whichever
+//! worker it was meant. The broker looks, once, before it signs: the compile job has run on the
+//! tenant's bytes, and a worker has no time.
 //!
 //! What counts is the instruction, not its bytes in another's operand, in a jump table or across
-//! two instructions (the `WRPKRU` bytes are in every sixteenth megabyte by chance): only code that
-//! has lost its way could run these. A constant behind a function's code that reads like one is refused as
-//! well: there is no telling. Code is followed as a processor would:
+//! two instructions (those of `WRPKRU` are in every sixteenth megabyte by chance): only code that has
+//! lost its way could run these. So this is a second look at Cranelift's work, and no proof against
+//! a job that chooses every byte. A constant behind a function's code that reads like one of the two
+//! is refused as well: there is no telling. Code is followed as a processor would:
 //!
 //! ```text
 //! function ─┬─ from its start, along every branch and jump table
@@ -29,7 +30,12 @@ pub(super) fn check(artifact: &File) -> Result<(), String> {
     let unreadable = |error: object::Error| format!("its artifact cannot be read: {error}");
     let cache = ReadCache::new(artifact);
     let elf: ElfFile64<'_, object::Endianness, _> = ElfFile64::parse(&cache).map_err(unreadable)?;
-    for section in elf.sections().filter(|it| it.kind() == SectionKind::Text) {
+    for section in elf.sections() {
+        // Wasmtime runs the section of that name, whatever its kind.
+        let is_named = section.name().is_ok_and(|name| name == ".text");
+        if section.kind() != SectionKind::Text && !is_named {
+            continue;
+        }
         let text = section.data().map_err(unreadable)?;
         let base = section.address();
         let mut functions = Vec::new();

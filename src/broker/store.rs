@@ -1,7 +1,7 @@
 //! Compiled artifacts on disk, by name.
 //!
 //! ```text
-//! DIR (0700)/ key (0600) · NAME.cwasm (0400) · NAME.tag (0400) · .new-… (being written)
+//! DIR (0700)/ key (0600) · NAME.cwasm (0444) · NAME.tag (0444) · .new-… (being written)
 //! NAME = BLAKE3(component ‖ engine settings): equal names are equal code
 //! ```
 //!
@@ -67,6 +67,10 @@ pub enum StoreError {
         path: PathBuf,
     },
 }
+
+/// Nobody writes a finished file, and whoever is given it by descriptor may read it: a worker has
+/// another user. The directory keeps everyone else out.
+const MODE: u32 = 0o444;
 
 /// A directory of artifacts.
 #[derive(Debug)]
@@ -220,8 +224,9 @@ fn check(file: &File, bytes_max: u64) -> Result<(), Refusal> {
     if meta.uid() != geteuid().as_raw() {
         return refuse(format!("user {} owns it", meta.uid()));
     }
-    if meta.mode() & 0o7777 != 0o400 {
-        return refuse(format!("its mode is {:o}, not 400", meta.mode() & 0o7777));
+    if meta.mode() & 0o7777 != MODE {
+        let mode = meta.mode() & 0o7777;
+        return refuse(format!("its mode is {mode:o}, not {MODE:o}"));
     }
     if meta.nlink() != 1 {
         return refuse(format!("it has {} names, not 1", meta.nlink()));
@@ -261,7 +266,7 @@ impl Unfinished {
 
     /// Puts the file on disk, read-only, then under its name.
     fn finish(mut self, name: &Path) -> io::Result<()> {
-        self.file.set_permissions(Permissions::from_mode(0o400))?;
+        self.file.set_permissions(Permissions::from_mode(MODE))?;
         self.file.sync_all()?;
         match self.path.take() {
             Some(path) => fs::rename(path, name),

@@ -37,7 +37,7 @@ fn mode(path: &Path) -> u32 {
 fn rewrite(path: &Path, bytes: &[u8]) {
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     fs::write(path, bytes).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o444)).unwrap();
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_is_put_is_got_and_survives_a_restart() {
     assert!(store.get("three").unwrap().is_none());
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(mode(&dir.join("key")), 0o600);
-    assert_eq!(mode(&dir.join("one.cwasm")), 0o400);
+    assert_eq!(mode(&dir.join("one.cwasm")), 0o444);
     let names: Vec<_> = fs::read_dir(&dir)
         .unwrap()
         .map(|e| e.unwrap().file_name())

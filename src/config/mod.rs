@@ -31,6 +31,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::Layer;
+
 pub use cpus::CpuSet;
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
@@ -62,6 +64,8 @@ pub struct Host {
     pub http: Http,
     /// Which requests get an access log line, and where lines go.
     pub log: Log,
+    /// Layers of isolation without which no process starts.
+    pub require: Vec<Layer>,
     /// How long a drain waits for requests in flight, in milliseconds.
     pub drain_ms: u64,
     /// The tenants, in file order; names and hosts are unique.

@@ -26,6 +26,8 @@ pub struct File {
     pub http: Http,
     /// `[log]`
     pub log: Log,
+    /// `[isolation]`
+    pub isolation: Isolation,
     /// `[[tenant]]`
     pub tenant: Vec<Spanned<Tenant>>,
 }
@@ -113,6 +115,14 @@ pub struct Log {
     pub access: Option<AccessLog>,
     /// Where lines are appended to; standard output when absent.
     pub file: Field<String>,
+}
+
+/// `[isolation]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Isolation {
+    /// Names of layers that must be in force.
+    pub require: Field<Vec<Spanned<String>>>,
 }
 
 /// `[[tenant]]`

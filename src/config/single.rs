@@ -116,6 +116,7 @@ fn local_host(
             access: AccessLog::Faults,
             file: None,
         },
+        require: Vec::new(),
         drain_ms: limits::DRAIN_MS.default,
         tenants,
     }

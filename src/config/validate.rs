@@ -12,6 +12,8 @@ use super::machine::{Machine, default_artifacts_dir};
 use super::profile_file::read_text;
 use super::tenant;
 use super::workers::Known;
+use crate::isolation::Layer;
+
 use super::{AccessLog, Host, Http, Log, Profile, raw, shape};
 
 impl Host {
@@ -71,6 +73,7 @@ impl Checker<'_, '_> {
             artifacts_dir,
             http: self.http(&file.http),
             log: self.log(&file.log),
+            require: self.isolation(&file.isolation),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
             tenants: Vec::new(),
         };
@@ -192,6 +195,28 @@ impl Checker<'_, '_> {
             access: raw.access.unwrap_or(AccessLog::Faults),
             file,
         }
+    }
+
+    fn isolation(&mut self, raw: &raw::Isolation) -> Vec<Layer> {
+        const KEY: &str = "isolation.require";
+        let Some(list) = &raw.require else {
+            return Vec::new();
+        };
+        let mut layers = Vec::new();
+        for name in list.get_ref() {
+            match Layer::named(name.get_ref()) {
+                Some(layer) if layers.contains(&layer) => {
+                    let right = "each layer once";
+                    self.report.value(name.span(), KEY, "listed twice", right);
+                }
+                Some(layer) => layers.push(layer),
+                None => {
+                    let right = format!("some of {}", Layer::ALL.map(Layer::name).join(", "));
+                    self.report.value(name.span(), KEY, "no such layer", right);
+                }
+            }
+        }
+        layers
     }
 
     /// A number within its limit's range, or its default.

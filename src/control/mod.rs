@@ -13,12 +13,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AccessLog, Http, Profile, Tenant};
+use crate::isolation::{Layer, Report as Isolation};
 
 /// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Who the worker is. File descriptors: its mailbox's receiving end, its broker channel, its
-    /// end of the log channel, then the sending end of every worker's mailbox in worker order.
+    /// Who the worker is. File descriptors: the directory of artifacts, its mailbox's receiving
+    /// end, its broker channel, its end of the log channel, then the sending end of every worker's mailbox in worker order.
     Start(Box<Start>),
     /// Adds the tenant, or replaces the one of that name, at the next `Commit`.
     Tenant(Box<Placed>),
@@ -58,6 +59,8 @@ pub struct Start {
     pub http: Http,
     /// Which requests get an access log line.
     pub access_log: AccessLog,
+    /// Layers of isolation without which it does not start.
+    pub require: Vec<Layer>,
 }
 
 /// A tenant and the workers it is pinned to.
@@ -74,6 +77,8 @@ pub struct Placed {
 /// Worker to supervisor.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromWorker {
+    /// The worker is locked down: what it has of each layer.
+    Isolated(Isolation),
     /// The worker has its engine and its ring: it can take tenants.
     Ready,
     /// The routing table of the last `Commit` is in force.

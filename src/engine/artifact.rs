@@ -7,6 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::engine::settings::one_line;
+use crate::sys::namespaces;
 
 /// Why an artifact cannot be served.
 #[derive(Debug, Error)]
@@ -25,7 +26,7 @@ pub enum ArtifactError {
 /// very descriptor before it let go of it.
 #[allow(unsafe_code)] // the one place outside `sys`
 pub(super) fn map(engine: &Engine, fd: BorrowedFd<'_>) -> Result<Component, ArtifactError> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let path = format!("{}/{}", namespaces::own_fds(), fd.as_raw_fd());
     // SAFETY: the bytes were produced by skep's own compiler process and authenticated by the
     // broker (a keyed BLAKE3 digest, checked on this open file); the artifact directory is
     // writable by skep's own user alone, so they do not change while mapped.

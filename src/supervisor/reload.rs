@@ -26,6 +26,7 @@ pub(super) fn need_restart(old: &Host, new: &Host) -> Vec<&'static str> {
         ("artifacts.dir", old.artifacts_dir != new.artifacts_dir),
         ("http", old.http != new.http),
         ("log", old.log != new.log),
+        ("isolation.require", old.require != new.require),
     ];
     settings
         .into_iter()

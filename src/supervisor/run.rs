@@ -154,6 +154,7 @@ impl Supervisor {
 
     /// Takes what the children said.
     fn hear(&mut self) {
+        let mut isolated = Vec::new();
         for child in self
             .workers
             .iter_mut()
@@ -161,12 +162,20 @@ impl Supervisor {
         {
             for message in child.hear::<FromWorker>() {
                 match message {
+                    FromWorker::Isolated(layers) => isolated.push(layers.line()),
                     FromWorker::Ready => child.ready = true,
                     FromWorker::Committed => {
                         child.uncommitted = child.uncommitted.saturating_sub(1);
                     }
                     FromWorker::Drained => child.drained = true,
                 }
+            }
+        }
+        for line in isolated {
+            // Workers of one host have the same; said again only when that changes.
+            if self.isolation.as_ref() != Some(&line) {
+                report::line(format_args!("worker isolation: {line}"));
+                self.isolation = Some(line);
             }
         }
         if let Some(broker) = &mut self.broker.child {

@@ -1,8 +1,10 @@
 //! Starting processes: what each is given, in which order.
 
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -53,6 +55,8 @@ pub(super) struct Supervisor {
     pub(super) workers: Vec<WorkerSlot>,
     pub(super) broker: Slot,
     pub(super) http: Vec<std::net::SocketAddr>,
+    /// What workers have of each layer of isolation, as it was last said.
+    pub(super) isolation: Option<String>,
     pids: PidFiles,
 }
 
@@ -90,6 +94,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         workers,
         broker: Slot::default(),
         http,
+        isolation: None,
         pids,
     };
     supervisor
@@ -161,8 +166,12 @@ impl Supervisor {
             profile: self.host.profile_of(core).clone(),
             http: self.host.http.clone(),
             access_log: self.host.log.access,
+            require: self.host.require.clone(),
         };
-        let mut fds = vec![self.workers[index].mailbox_receive.clone()];
+        let mut fds = vec![
+            Rc::new(self.artifacts_dir()?),
+            self.workers[index].mailbox_receive.clone(),
+        ];
         fds.extend(wiring);
         fds.extend(
             self.workers
@@ -179,6 +188,17 @@ impl Supervisor {
         }
         self.workers[index].slot.child = Some(child);
         Ok(())
+    }
+
+    /// The directory of artifacts, for a worker to be limited to: it cannot be opened for reading by
+    /// way of this. Made here when it is not there yet.
+    fn artifacts_dir(&self) -> io::Result<OwnedFd> {
+        let dir = &self.host.artifacts_dir;
+        let mut builder = DirBuilder::new();
+        // The broker says what is wrong with it, and does not start.
+        let _ = builder.recursive(true).mode(0o700).create(dir);
+        let opened = open_path(dir).or_else(|_| open_path(Path::new("/dev/null")));
+        opened.map(OwnedFd::from)
     }
 
     /// Starts the broker, and gives it and every worker new channels to each other.
@@ -207,6 +227,14 @@ impl Supervisor {
         self.broker.child = Some(broker);
         Ok(())
     }
+}
+
+/// Opens a place in the file system, not what is there: open(2), `O_PATH`.
+fn open_path(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
 }
 
 /// New channels between worker `index` and the broker: the worker's ends (artifacts, log), and the

@@ -26,6 +26,23 @@ pub fn wake_at_once() -> Wake {
     }
 }
 
+/// Makes the threads that the calling thread starts from now on wake at once, as far as this process
+/// may: for one that is about to lose the permission. Until [`fair`], the calling thread does, too.
+pub fn wake_next_at_once() -> Wake {
+    match set_scheduler(libc::SCHED_FIFO, 1) {
+        Ok(()) => Wake::RealTime,
+        Err(_) => Wake::Fair,
+    }
+}
+
+/// Makes the calling thread an ordinary one again, as everyone may.
+///
+/// # Errors
+/// None that is documented for this policy.
+pub fn fair() -> io::Result<()> {
+    set_scheduler(libc::SCHED_OTHER, 0)
+}
+
 fn set_scheduler(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
     // SAFETY: `sched_param` is plain data, and zero is a valid value of every field.
     let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };

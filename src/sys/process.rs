@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::namespaces;
+
 /// Where a child finds its first descriptor: its control channel. More follow.
 pub const CONTROL_FD: RawFd = 3;
 
@@ -81,7 +83,7 @@ impl Spawn<'_> {
         // SAFETY: between fork and exec the closure makes system calls only: no allocation, no
         // lock. What it uses was allocated above, and `sources` outlives the spawn.
         unsafe { command.pre_exec(move || become_child(&raw, &limits, nice, parent)) };
-        command.spawn()
+        namespaces::in_new_pid_namespace(|| command.spawn())
     }
 }
 
@@ -105,7 +107,10 @@ fn become_child(
         let flags = libc::CLOSE_RANGE_CLOEXEC;
         check(libc::syscall(libc::SYS_close_range, end, u32::MAX, flags) as i32)?;
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-        if libc::getppid() as u32 != parent {
+        // From a PID namespace of its own, the parent is not seen (0); the control channel's end says
+        // as well that it has gone.
+        let seen = libc::getppid() as u32;
+        if seen != 0 && seen != parent {
             // The parent died before the line above: nobody will ever end this process.
             libc::_exit(1);
         }

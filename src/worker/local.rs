@@ -17,7 +17,7 @@ use crate::sys::report;
 use crate::worker::core::Core;
 use crate::worker::log::{Destination, Log};
 use crate::worker::process::{engines, spawn_helpers};
-use crate::worker::runtime;
+use crate::worker::runtime::{self, Ring};
 
 /// Serves the only tenant of `host` on the first of its addresses, until the process is killed.
 /// `started` is told the address once it is listening.
@@ -33,8 +33,10 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     let (flavour, artifact) = artifact(&host, &tenant.component)
         .with_context(|| tenant.component.display().to_string())?;
 
-    let (engines, _ticker) = engines(&host.profile)?;
-    let mut runtime = runtime::build(host.profile.ring_entries)?;
+    let (engines, ticked) = engines(&host.profile);
+    let _ticker = ticked.start(&host.profile)?;
+    let null = std::fs::File::open("/dev/null")?;
+    let mut runtime = runtime::build(host.profile.ring_entries, Ring::Open)?;
     let placed = Placed {
         tenant: tenant.clone(),
         workers: vec![0],
@@ -43,7 +45,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     runtime.block_on(async move {
         let log = Log::new(Destination::Terminal, host.log.access);
         let core = Core::new(0, host.profile, host.http, engines, log, Vec::new());
-        spawn_helpers(&core).await?;
+        spawn_helpers(&core, null).await?;
         let ready = ArtifactMessage::Ready {
             tenant: placed.tenant.name.clone(),
             generation: 0,

@@ -14,13 +14,14 @@ use crate::accept::accept;
 use crate::config::{Profile, limits};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
 use crate::engine::{Engines, Neighbours};
+use crate::isolation;
 use crate::scheduler::{self, Ticker};
 use crate::sys::channel::Channel;
-use crate::sys::{affinity, process, swap};
+use crate::sys::{affinity, priority, process, swap};
 use crate::worker::connection::{Incoming, serve};
 use crate::worker::core::Core;
 use crate::worker::log::{Destination, Log};
-use crate::worker::runtime::{self, RingTurn, Watched};
+use crate::worker::runtime::{self, Ring, RingTurn, Watched};
 
 /// Runs a worker until it has drained or its supervisor is gone.
 ///
@@ -35,31 +36,31 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     };
     let mut fds = fds.into_iter();
     let mut next = || fds.next().context("Start came with too few descriptors");
-    let (mailbox, broker, log) = (next()?, next()?, next()?);
+    let (artifacts, mailbox) = (next()?, next()?);
+    let (broker, log) = (next()?, next()?);
     let mailboxes: Vec<_> = fds.map(Channel::from_fd).collect();
 
     process::set_name(&format!("skep-worker-{}", start.index))?;
     let neighbours = neighbours(&start.profile)?;
-    let (engines, _ticker) = engines(&start.profile)?;
-    if let Some(core) = start.core {
-        affinity::pin_to(core).with_context(|| format!("pinning to core {core}"))?;
-    }
-    // Here, on the thread that serves: it may touch striped memories once it has made their pool,
-    // and so may what it starts afterwards (its ring, the kernel's threads behind that). The ticker,
-    // which is older, may not, and does not.
-    engines.warm(Flavour::P2)?;
-    if let Some(neighbours) = neighbours {
-        let faulted = engines.prove_stripes(&neighbours)?;
-        tracing::info!(
-            "worker {}: protection keys hold: {faulted} of {faulted} reads of a neighbouring memory faulted",
-            start.index
-        );
-    }
-    let mut runtime = runtime::build(start.profile.ring_entries)?;
+    let (engines, ticked) = engines(&start.profile);
+    engines.warm(Flavour::P2)?; // reads /proc
+    prove_stripes(start.index, &engines, neighbours)?;
+    let null = std::fs::File::open("/dev/null")?;
+    priority::wake_next_at_once();
+    let ((mut runtime, _ticker), isolation) =
+        isolation::worker::lockdown(Some(artifacts), &start.require, &start.profile, || {
+            // Before the worker pins itself, so that the ticker may run on any core.
+            let ticker = ticked.start(&start.profile)?;
+            priority::fair()?;
+            pin(&start)?;
+            let runtime = runtime::build(start.profile.ring_entries, Ring::Disabled)?;
+            Ok((runtime, ticker))
+        })?;
+    control.send(&FromWorker::Isolated(isolation), &[])?;
     runtime.block_on(async move {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
         let core = core(&start, engines, log, mailboxes);
-        spawn_helpers(&core).await?;
+        spawn_helpers(&core, null).await?;
         spawn_vital("mailbox", take_handovers(Rc::clone(&core), mailbox));
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
         obey(&core, control).await
@@ -75,27 +76,63 @@ fn neighbours(profile: &Profile) -> anyhow::Result<Option<Neighbours>> {
     Ok(Some(Neighbours::compile(profile)?))
 }
 
-/// The engines of a worker, ticked by a thread of their own. The thread is started before the
-/// worker pins itself, so that it may run on any core.
-pub(super) fn engines(profile: &Profile) -> anyhow::Result<(Engines, Ticker)> {
-    let ticked: Arc<Mutex<Vec<EngineWeak>>> = Arc::default();
-    let ticker = {
-        let ticked = Arc::clone(&ticked);
+/// Makes both engines and proves their stripes, if there are any; another engine cannot be made once
+/// the worker is locked down.
+///
+/// On the thread that serves: it may touch striped memories once it has made their pool, and so may
+/// what it starts afterwards: its ring, the kernel's threads behind that, the ticker.
+fn prove_stripes(
+    index: usize,
+    engines: &Engines,
+    neighbours: Option<Neighbours>,
+) -> anyhow::Result<()> {
+    if let Some(neighbours) = neighbours {
+        let faulted = engines.prove_stripes(&neighbours)?;
+        tracing::info!(
+            "worker {index}: protection keys hold: {faulted} of {faulted} reads of a neighbouring \
+             memory faulted"
+        );
+    }
+    Ok(())
+}
+
+fn pin(start: &Start) -> std::io::Result<()> {
+    let Some(core) = start.core else {
+        return Ok(());
+    };
+    affinity::pin_to(core).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("pinning to core {core}: {error}"))
+    })
+}
+
+/// The engines whose epoch is ticked: each is added when it is made.
+#[derive(Clone, Default)]
+pub(super) struct Ticked(Arc<Mutex<Vec<EngineWeak>>>);
+
+impl Ticked {
+    fn add(&self, engine: EngineWeak) {
+        let mut engines = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        engines.push(engine);
+    }
+
+    /// Starts the thread that ticks them.
+    pub(super) fn start(self, profile: &Profile) -> std::io::Result<Ticker> {
         Ticker::start(Duration::from_micros(profile.tick_us), move || {
-            let engines = ticked.lock().unwrap_or_else(|e| e.into_inner());
+            let engines = self.0.lock().unwrap_or_else(|e| e.into_inner());
             for engine in engines.iter().filter_map(EngineWeak::upgrade) {
                 engine.increment_epoch();
             }
-        })?
-    };
+        })
+    }
+}
+
+/// The engines of a worker, and what has to tick them.
+pub(super) fn engines(profile: &Profile) -> (Engines, Ticked) {
+    let ticked = Ticked::default();
     let can_swap = swap::swap().possible;
-    let engines = Engines::new(profile.clone(), can_swap, move |engine| {
-        ticked
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .push(engine);
-    });
-    Ok((engines, ticker))
+    let made = ticked.clone();
+    let engines = Engines::new(profile.clone(), can_swap, move |engine| made.add(engine));
+    (engines, ticked)
 }
 
 fn core(start: &Start, engines: Engines, log: Log, mailboxes: Vec<Channel>) -> Rc<Core> {
@@ -110,9 +147,9 @@ fn core(start: &Start, engines: Engines, log: Log, mailboxes: Vec<Channel>) -> R
 }
 
 /// The tasks that every worker has, in a process of its own or not.
-pub(super) async fn spawn_helpers(core: &Rc<Core>) -> anyhow::Result<()> {
+pub(super) async fn spawn_helpers(core: &Rc<Core>, null: std::fs::File) -> anyhow::Result<()> {
     scheduler::install(core.profile.slice_us);
-    let ring = RingTurn::new().await?;
+    let ring = RingTurn::new(null).await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
     monoio::spawn(core.log.clone().flusher());
     Ok(())

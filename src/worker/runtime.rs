@@ -13,15 +13,30 @@ use std::time::Duration;
 use monoio::time::{Sleep, TimeDriver};
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
+/// The runtime of a worker.
+pub type WorkerRuntime = Runtime<TimeDriver<IoUringDriver>>;
+
+/// Whether a ring runs from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ring {
+    /// It does, and runs every operation.
+    Open,
+    /// It has to be restricted and enabled first ([`crate::isolation::worker`]).
+    Disabled,
+}
+
 /// A runtime of this thread.
 ///
 /// # Errors
 /// When the kernel refuses a ring with these flags (before Linux 6.1, or io_uring forbidden).
-pub fn build(ring_entries: u32) -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+pub fn build(ring_entries: u32, state: Ring) -> io::Result<WorkerRuntime> {
     let mut ring = io_uring::IoUring::builder();
     ring.setup_single_issuer()
         .setup_defer_taskrun()
         .setup_submit_all();
+    if state == Ring::Disabled {
+        ring.setup_r_disabled();
+    }
     RuntimeBuilder::<IoUringDriver>::new()
         .with_entries(ring_entries)
         .uring_builder(ring)
@@ -46,14 +61,13 @@ pub struct RingTurn {
 }
 
 impl RingTurn {
-    /// Opens what is read: `/dev/null`. To be called inside the runtime.
+    /// A turn reads `null`, which is open on `/dev/null`. To be called inside the runtime.
     ///
     /// # Errors
-    /// When it cannot be opened.
-    pub async fn new() -> io::Result<Self> {
-        let file = std::fs::File::open("/dev/null")?;
+    /// When the runtime cannot take it.
+    pub async fn new(null: std::fs::File) -> io::Result<Self> {
         Ok(Self {
-            file: monoio::fs::File::from_std(file)?,
+            file: monoio::fs::File::from_std(null)?,
             beat: RefCell::new(beat().await),
         })
     }

@@ -1,0 +1,1 @@
+//! What this host gives of each layer.
