@@ -31,6 +31,7 @@ pub mod tag;
 mod tenants;
 mod workshops;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ use self::prepare::Artifact;
 use self::tenants::Tenants;
 use self::workshops::Workshops;
 use crate::control::{FromBroker, ToBroker};
+use crate::isolation;
 use crate::sys::{AsyncChannel, Channel, process, report};
 
 /// Threads that may block at once: two that name components, one per job, and some that verify.
@@ -122,19 +124,32 @@ async fn serve(control: Channel) -> Result<(), BrokerError> {
         .recv::<ToBroker>()
         .await
         .map_err(system("control channel"))?;
-    let (artifacts_dir, log_file, profiles) = match first {
+    let (artifacts_dir, log_file, profiles, require) = match first {
         Some((
             ToBroker::Start {
                 artifacts_dir,
                 log_file,
                 profiles,
+                require,
             },
             _,
-        )) => (artifacts_dir, log_file, profiles),
+        )) => (artifacts_dir, log_file, profiles, require),
         None => return Ok(()),
         Some(_) => return Err(BrokerError::Protocol { expected: "Start" }),
     };
     let workshops = Workshops::open(&artifacts_dir, profiles)?;
+    // Before the first thread is started.
+    let log_dir = log_file.as_deref().and_then(Path::parent);
+    let kept: Vec<PathBuf> = [Some(artifacts_dir.as_path()), log_dir]
+        .into_iter()
+        .flatten()
+        .map(Path::to_owned)
+        .collect();
+    let layers = isolation::broker::lockdown(&kept, &require).map_err(system("locking down"))?;
+    control
+        .send(&FromBroker::Isolated(layers), &[])
+        .await
+        .map_err(system("control channel"))?;
     let logs = Logs::open(log_file).map_err(system("opening the log"))?;
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
     let tenants = Tenants::new(workshops, events_in);

@@ -11,6 +11,7 @@ use crate::compiler::{ARTIFACT_INDEX, CHANNEL_INDEX, COMPONENT_INDEX, Reply, Req
 use crate::config::{Profile, limits};
 use crate::control::Flavour;
 use crate::engine::settings;
+use crate::isolation;
 use crate::sys::channel::Channel;
 use crate::sys::{process, report};
 
@@ -34,6 +35,12 @@ fn answer_one() -> io::Result<()> {
     // When memory runs out on the host, this goes before any worker. Without /proc it stays as it
     // is.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // Counted while /proc is there; then no thread can be started any more.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    isolation::compile_job::lockdown(|| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().map_err(io::Error::other)
+    })?;
     let Some((request, _)) = channel.recv::<Request>()? else {
         return Ok(());
     };

@@ -1,7 +1,8 @@
 //! Compiling one component in a process of its own, then gone.
 //!
 //! Cranelift runs on bytes that a tenant chose, so it runs where it can harm nobody: limited
-//! memory, CPU time and wall time, lowest priority, no environment, no privileges to gain.
+//! memory, CPU time and wall time, lowest priority, no environment, no privileges to gain, and locked
+//! down ([`crate::isolation::compile_job`]) before it reads the first of those bytes.
 //!
 //! ```text
 //!  parent (broker, `skep compile`)              skep compile-job

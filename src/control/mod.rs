@@ -98,6 +98,8 @@ pub enum ToBroker {
         log_file: Option<std::path::PathBuf>,
         /// What each worker is tuned to, in worker order; part of its artifacts' identity.
         profiles: Vec<Profile>,
+        /// Layers of isolation without which it does not start.
+        require: Vec<Layer>,
     },
     /// Prepare this tenant's artifact and give it to its workers.
     Tenant(Box<Placed>),
@@ -121,6 +123,8 @@ pub enum ToBroker {
 /// Broker to supervisor.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromBroker {
+    /// The broker is locked down: what it has of each layer.
+    Isolated(Isolation),
     /// The broker can take tenants.
     Ready,
     /// The tenant's artifact was given to its workers, or could not be made. Said for each kind of

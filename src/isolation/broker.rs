@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::confine;
-use super::landlock::{Rule, execute, keep_files, read_tree};
+use super::landlock::{Rule, execute, keep_files, read_tree, write_file};
 use super::seccomp::{Allow, NOT_WRITABLE_CODE, allow, allow_if};
 use super::{Layer, Report, compile_job};
 
@@ -46,6 +46,7 @@ fn rules(directories: &[PathBuf]) -> io::Result<Vec<Rule>> {
     let mut rules = vec![
         rule(Path::new("/"), read_tree())?,
         rule(Path::new("/proc/self/exe"), execute())?,
+        rule(Path::new("/dev/null"), write_file())?, // a job's output
     ];
     if let Some(loader) = loader() {
         rules.push(rule(&loader, execute())?);
@@ -78,7 +79,7 @@ fn loader() -> Option<PathBuf> {
 }
 
 /// What the broker itself calls.
-const CALLS: &[Allow] = &[
+pub(super) const CALLS: &[Allow] = &[
     // tokio.
     allow(libc::SYS_epoll_create1),
     allow(libc::SYS_epoll_ctl),
@@ -135,7 +136,7 @@ const CALLS: &[Allow] = &[
 
 /// What starting a compile job takes: fork, exec, a C library that finds its way, and the job's own
 /// lock-down.
-const START: &[Allow] = &[
+pub(super) const START: &[Allow] = &[
     allow(libc::SYS_clone),
     allow(libc::SYS_clone3),
     #[cfg(target_arch = "x86_64")]

@@ -45,6 +45,11 @@ pub(super) fn keep_files() -> BitFlags<AccessFs> {
         | AccessFs::Refer
 }
 
+/// Writes to a file that is there.
+pub(super) fn write_file() -> BitFlags<AccessFs> {
+    AccessFs::WriteFile.into()
+}
+
 /// Runs programs.
 pub(super) fn execute() -> BitFlags<AccessFs> {
     AccessFs::Execute | AccessFs::ReadFile

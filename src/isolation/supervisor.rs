@@ -3,15 +3,56 @@
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-use super::{Layer, Report, State};
+use super::seccomp::{self, Allow, allow};
+use super::{Layer, Report, State, broker, compile_job, worker};
 
 /// Locks the supervisor down as far as its work allows: the capabilities that starting and locking
 /// down children takes, and no other.
 pub fn lockdown() -> Report {
     let mut report = Report::default();
     report.note(Layer::Capabilities, State::of(keep_capabilities()));
+    let tables = [
+        CALLS,
+        LOCKING_DOWN,
+        broker::CALLS,
+        broker::START,
+        compile_job::CALLS,
+        worker::CALLS,
+    ];
+    report.note(Layer::Seccomp, State::of(seccomp::restrict(&tables)));
     report
 }
+
+/// What the supervisor itself calls. A filter is inherited, so its children's tables are added.
+const CALLS: &[Allow] = &[
+    allow(libc::SYS_signalfd4),
+    allow(libc::SYS_getcwd),
+    allow(libc::SYS_fchmodat),
+    allow(libc::SYS_fchownat),
+    // A front accepts with these; sockets to listen on are open by now.
+    allow(libc::SYS_accept4),
+    allow(libc::SYS_getsockname),
+];
+
+/// What children call before they are locked down.
+const LOCKING_DOWN: &[Allow] = &[
+    allow(libc::SYS_setgroups),
+    allow(libc::SYS_setresgid),
+    allow(libc::SYS_setresuid),
+    allow(libc::SYS_setns),
+    allow(libc::SYS_mount),
+    allow(libc::SYS_umount2),
+    allow(libc::SYS_open_tree),
+    allow(libc::SYS_move_mount),
+    allow(libc::SYS_pivot_root),
+    allow(libc::SYS_sched_setaffinity),
+    allow(libc::SYS_io_uring_setup),
+    allow(libc::SYS_io_uring_register),
+    // Striped memories: keys are taken and given before guests run.
+    allow(libc::SYS_pkey_alloc),
+    allow(libc::SYS_pkey_free),
+    allow(libc::SYS_pkey_mprotect),
+];
 
 /// What starting, killing and locking down children takes.
 const KEPT: [Capability; 9] = [

@@ -59,7 +59,7 @@ const OPERATIONS: &[u8] = &[
 ];
 
 /// What a worker calls.
-const CALLS: &[Allow] = &[
+pub(super) const CALLS: &[Allow] = &[
     // The loop.
     allow(libc::SYS_io_uring_enter),
     allow(libc::SYS_clock_gettime), // CPU time; other clocks are read without a call

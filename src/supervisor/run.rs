@@ -162,7 +162,7 @@ impl Supervisor {
         {
             for message in child.hear::<FromWorker>() {
                 match message {
-                    FromWorker::Isolated(layers) => isolated.push(layers.line()),
+                    FromWorker::Isolated(layers) => isolated.push(("worker", layers.line())),
                     FromWorker::Ready => child.ready = true,
                     FromWorker::Committed => {
                         child.uncommitted = child.uncommitted.saturating_sub(1);
@@ -171,16 +171,10 @@ impl Supervisor {
                 }
             }
         }
-        for line in isolated {
-            // Workers of one host have the same; said again only when that changes.
-            if self.isolation.as_ref() != Some(&line) {
-                report::line(format_args!("worker isolation: {line}"));
-                self.isolation = Some(line);
-            }
-        }
         if let Some(broker) = &mut self.broker.child {
             for message in broker.hear::<FromBroker>() {
                 match message {
+                    FromBroker::Isolated(layers) => isolated.push(("broker", layers.line())),
                     FromBroker::Ready => broker.ready = true,
                     FromBroker::Prepared { error: None, .. } => {}
                     FromBroker::Prepared {
@@ -191,6 +185,17 @@ impl Supervisor {
                     }
                 }
             }
+        }
+        for (kind, line) in isolated {
+            self.say_isolation(kind, line);
+        }
+    }
+
+    /// Says what a kind of process has of each layer; again only when that changes.
+    fn say_isolation(&mut self, kind: &'static str, line: String) {
+        if self.isolation.get(kind) != Some(&line) {
+            report::line(format_args!("{kind} isolation: {line}"));
+            self.isolation.insert(kind, line);
         }
     }
 

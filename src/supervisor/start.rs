@@ -1,5 +1,6 @@
 //! Starting processes: what each is given, in which order.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::net::TcpListener;
@@ -12,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::config::Host;
 use crate::control::{Start, ToBroker, ToWorker};
+use crate::isolation;
 use crate::supervisor::backoff::Backoff;
 use crate::supervisor::child::{Child, Message};
 use crate::supervisor::pids::PidFiles;
@@ -55,8 +57,8 @@ pub(super) struct Supervisor {
     pub(super) workers: Vec<WorkerSlot>,
     pub(super) broker: Slot,
     pub(super) http: Vec<std::net::SocketAddr>,
-    /// What workers have of each layer of isolation, as it was last said.
-    pub(super) isolation: Option<String>,
+    /// What each kind of process has of each layer of isolation, as it was last said.
+    pub(super) isolation: BTreeMap<&'static str, String>,
     pids: PidFiles,
 }
 
@@ -87,6 +89,14 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         });
     }
     let http = open_listeners(&host, &mut workers)?;
+    // The sockets are open; what is left takes no more than this.
+    let layers = isolation::supervisor::lockdown();
+    layers
+        .require(&host.require)
+        .map_err(|line| ServeError::System {
+            what: "locking down",
+            source: io::Error::other(line),
+        })?;
     let mut supervisor = Supervisor {
         host,
         roster,
@@ -94,7 +104,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         workers,
         broker: Slot::default(),
         http,
-        isolation: None,
+        isolation: BTreeMap::new(),
         pids,
     };
     supervisor
@@ -214,6 +224,7 @@ impl Supervisor {
                 .iter()
                 .map(|worker| self.host.profile_of(worker.core).clone())
                 .collect(),
+            require: self.host.require.clone(),
         };
         broker.say(Message::new(&start, Vec::new())?);
         for (index, worker) in self.workers.iter_mut().enumerate() {
