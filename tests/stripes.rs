@@ -19,7 +19,7 @@ use skep::config::Profile;
 use skep::control::Flavour;
 use skep::engine::settings;
 use wasmtime::component::{Component, Instance, Linker, WasmList};
-use wasmtime::{Engine, Store, Trap};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
 /// Keys of the profile `striped`.
 const KEYS: u64 = 15;
@@ -214,6 +214,32 @@ fn mappings_are_no_more_than_the_profile_says() {
     assert!(mappings <= said, "{mappings} of {said}");
     // A program whose image does not begin at its memory's start has one more in each slot.
     assert!(mappings > said * 3 / 4, "{mappings} of {said}");
+}
+
+/// Stores take the keys in turn: those that last can have all memories of one.
+#[test]
+#[ignore = "needs protection keys: tests/qemu/run"]
+fn one_key_can_run_out_of_memories() {
+    // 64 memories: four or five of each key.
+    let profile = striped(32);
+    let engine = engine(&profile).unwrap();
+    let component = load(&engine, &profile, "mine");
+    let mut lasting = Vec::new();
+    let refused = loop {
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1 << 40);
+        match Linker::new(&engine).instantiate(&mut store, &component) {
+            Ok(_) => lasting.push(store),
+            Err(error) => break error,
+        }
+        for _ in 1..KEYS {
+            run(&engine, &component, "mine");
+        }
+        assert!(lasting.len() < 6);
+    };
+    assert!(refused.is::<PoolConcurrencyLimitError>(), "{refused:#}");
+    assert!(lasting.len() >= 4);
+    run(&engine, &component, "mine");
 }
 
 /// A worker gives each request the next key. Requests that last can have all memories of one key;

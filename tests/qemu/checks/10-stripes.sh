@@ -4,6 +4,7 @@
 # expects: wasmtime_14076_images_keep_their_key_in_recycled_slots
 # expects: ten_times_the_slots_in_the_same_address_space
 # expects: mappings_are_no_more_than_the_profile_says
+# expects: one_key_can_run_out_of_memories
 # expects: requests_that_last_may_have_all_memories_of_one_key
 
 # As the profile says.
