@@ -36,6 +36,8 @@ pub fn lockdown<T>(
     confine::drop_capabilities(&mut report);
     let started = start()?;
     confine::restrict_ring(&mut report, ring::find()?.as_fd(), OPERATIONS)?;
+    #[cfg(feature = "red-team")]
+    crate::sys::red_team::before_the_filter();
     let striped = match profile.memory_protection_keys {
         0 => &[],
         _ => STRIPED_CALLS,
