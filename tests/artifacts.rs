@@ -298,7 +298,7 @@ fn a_tag_that_is_not_the_one_is_refused() {
     for (other, reason) in [
         (String::new(), "its tag is not `"),
         (
-            "skep-artifact-1 p2 trust me\n".to_owned(),
+            "skep-artifact-2 p2 trust me\n".to_owned(),
             "its tag is not `",
         ),
         (tag.replace(" p2 ", " p3 "), "its tag does not match"),

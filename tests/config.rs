@@ -96,8 +96,8 @@ skep.toml:8: workers.cores: core 4 is not online here (got [0, 4, 0, -1]); some 
 skep.toml:8: workers.cores: core 0 is listed twice (got [0, 4, 0, -1]); each core once
 skep.toml:8: workers.cores: core -1 is not online here (got [0, 4, 0, -1]); some of 0-3, 8"),
         ("[workers]\ncores = []", "skep.toml:8: workers.cores: empty (got []); \"auto\" or at least one core"),
-        ("[workers]\nprofile = 'fast'", "skep.toml:8: workers.profile: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
-        ("[workers]\nprofile = 'my.toml'", "skep.toml:8: workers.profile: cannot open the file: No such file or directory (os error 2) (got 'my.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[workers]\nprofile = 'fast'", "skep.toml:8: workers.profile: no such profile (got 'fast'); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
+        ("[workers]\nprofile = 'my.toml'", "skep.toml:8: workers.profile: cannot open the file: No such file or directory (os error 2) (got 'my.toml'); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
         ("[workers]\nprofile = 'density'\n[[tenant]]\nname = 'b'\ncomponent = 'ok.wasm'\nhosts = ['b.test']\nlimits.memory_mib = 129", "skep.toml:13: tenant.b.limits.memory_mib: above the profile's memory_mib_max of 128 (got 129); less, or a profile with more"),
         ("[workers]\ncpu = 1", "skep.toml:8: workers.cpu: unknown key; known here: cores, profile, core, drain_ms"),
         // Cores with a profile of their own.
@@ -106,11 +106,11 @@ skep.toml:8: workers.cores: core -1 is not online here (got [0, 4, 0, -1]); some
         ("[[workers.core]]\nid = -1\nprofile = 'density'", "skep.toml:8: workers.core[0].id: core -1 has no worker (got -1); one of workers.cores: 1-2, 8"),
         ("[workers]\ncores = [0, 3]\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:10: workers.core[0].id: core 2 has no worker (got 2); one of workers.cores: 0, 3"),
         ("[[workers.core]]\nid = 2\nprofile = 'density'\n[[workers.core]]\nid = 2\nprofile = 'latency'", "skep.toml:11: workers.core[1].id: already used in line 8 (got 2); each core at most once"),
-        ("[[workers.core]]\nid = 2\nprofile = 'dense'", "skep.toml:9: workers.core[0].profile: no such profile (got 'dense'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
-        ("[[workers.core]]\nid = 2\nprofile = './dense.toml'", "skep.toml:9: workers.core[0].profile: cannot open the file: No such file or directory (os error 2) (got './dense.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]\nid = 2\nprofile = 'dense'", "skep.toml:9: workers.core[0].profile: no such profile (got 'dense'); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
+        ("[[workers.core]]\nid = 2\nprofile = './dense.toml'", "skep.toml:9: workers.core[0].profile: cannot open the file: No such file or directory (os error 2) (got './dense.toml'); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
         ("[[workers.core]]", "\
 skep.toml:7: workers.core[0].id: missing; one of workers.cores: 1-2, 8
-skep.toml:7: workers.core[0].profile: missing; one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+skep.toml:7: workers.core[0].profile: missing; one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
         ("[[workers.core]]\nid = 'two'\nprofile = 3\ncores = 1", "\
 skep.toml:8: workers.core[0].id: wrong type (got 'two'); an integer
 skep.toml:9: workers.core[0].profile: wrong type (got 3); a string
@@ -242,11 +242,11 @@ mine.toml:3: memory_guard_kib: not whole pages (got 65); a multiple of 4 KiB"),
         ("extends = 'balanced'\nslots = 15\npagemap_scan = 1\nticks = 2", "\
 mine.toml:2: slots: out of range (got 15); 16 to 1000000 slots
 mine.toml:3: pagemap_scan: wrong type (got 1); true or false
-mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, clock_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
-        ("extends = 3", "mine.toml:1: extends: wrong type (got 3); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
-        ("extends = 'no.toml'", "mine.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'no.toml'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_protection_keys, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, clock_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
+        ("extends = 3", "mine.toml:1: extends: wrong type (got 3); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
+        ("extends = 'no.toml'", "mine.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'no.toml'); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
         ("slots = 20\nextends = './mine.toml'", "mine.toml:2: extends: the profile extends itself (got './mine.toml'); another profile, or no `extends` and every key"),
-        ("extends = 'fast'", "mine.toml:1: extends: no such profile (got 'fast'); one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file"),
+        ("extends = 'fast'", "mine.toml:1: extends: no such profile (got 'fast'); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
     ];
     for (profile, expected) in cases {
         fs::write(dir.path().join("mine.toml"), profile).unwrap();
@@ -273,7 +273,7 @@ fn chain(dir: &Path, files: &[(&str, &str)]) -> String {
 
 #[test]
 fn profiles_extend_each_other_up_to_a_limit_and_in_no_circle() {
-    const NAMES: &str = "one of balanced, latency, throughput, density, paranoid, local, or the path of a .toml file";
+    const NAMES: &str = "one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file";
     let dir = directory();
     // Paths are relative to the file that has them; a shipped profile is one more file.
     let four = [

@@ -24,6 +24,7 @@ mod deliver;
 mod lanes;
 mod logs;
 pub mod prepare;
+mod scan;
 pub mod store;
 #[cfg(test)]
 mod store_tests;

@@ -24,6 +24,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::component::{artifact_name, snapshot};
 use super::lanes::{Lane, Lanes};
+use super::scan;
 use super::store::Store;
 use crate::compiler::{CompileError, JobLimits, compile_in_child};
 use crate::config::{Profile, limits};
@@ -152,8 +153,10 @@ impl Workshop {
         let bytes = std::os::fd::AsFd::as_fd(&bytes);
         let (flavour, code) =
             compile_in_child(bytes, &self.profile, fuel, &limits).map_err(Failed::Job)?;
+        let mut code = File::from(code);
+        scan::check(&code).map_err(other)?;
         self.store
-            .put(name, flavour, &mut File::from(code))
+            .put(name, flavour, &mut code)
             .map_err(|error| other(format!("its artifact cannot be stored: {error}")))?;
         Ok(Made::Artifact(Artifact {
             name: name.to_owned(),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! NAME.cwasm   the bytes that are mapped
-//! NAME.tag     skep-artifact-1 p2 <64 hex digits of BLAKE3(key, magic ‖ NAME ‖ p2 ‖ bytes)>
+//! NAME.tag     skep-artifact-2 p2 <64 hex digits of BLAKE3(key, magic ‖ NAME ‖ p2 ‖ bytes)>
 //! key          32 random bytes, readable by the owner only
 //! ```
 
@@ -13,8 +13,9 @@ use std::io::{self, Read};
 
 use crate::control::Flavour;
 
-/// Marks the format of the tag and separates this use of the key from any other.
-const MAGIC: &str = "skep-artifact-1";
+/// Marks the format of the tag and separates this use of the key from any other. Artifacts with this
+/// number have been [scanned](super::scan).
+const MAGIC: &str = "skep-artifact-2";
 
 /// Bytes hashed at a time.
 const CHUNK_BYTES: usize = 256 * 1024;

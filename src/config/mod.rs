@@ -21,6 +21,7 @@ pub mod raw;
 mod routes;
 mod shape;
 mod single;
+mod stripes;
 mod tenant;
 mod validate;
 mod workers;

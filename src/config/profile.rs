@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{FLAVOURS, HEAD_BYTES_MAX, MEMORIES_PER_COMPONENT, STACKS_PER_CONCURRENT};
+use super::limits::{
+    FLAVOURS, HEAD_BYTES_MAX, MEMORIES_PER_COMPONENT, MEMORY_PROTECTION_KEYS_MAX,
+    STACKS_PER_CONCURRENT,
+};
+use super::stripes;
 
 /// What one worker is tuned to. Read from a profile file; every value there carries its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +22,9 @@ pub struct Profile {
     pub memory_reservation_mib: u64,
     /// Guard region after each linear memory, in KiB.
     pub memory_guard_kib: u64,
+    /// Protection keys that keep neighbouring memories apart, so that they can lie closer; 0: none.
+    /// See [`stripes`](super::stripes).
+    pub memory_protection_keys: u32,
     /// Dirty bytes of a linear memory that are reset in place instead of given back, in KiB.
     pub memory_keep_resident_kib: u64,
     /// The same for tables, in KiB.
@@ -103,6 +110,7 @@ pub const KEYS: &[Key] = &[
     key("memory_mib_max", "MiB", 1, 4_096, "Largest linear memory of any instance."),
     key("memory_reservation_mib", "MiB", 1, 4_096, "Address space reserved for a linear memory; 4096 removes bounds checks."),
     key("memory_guard_kib", "KiB", 64, 1 << 20, "Guard region after each linear memory."),
+    key("memory_protection_keys", "keys", 0, MEMORY_PROTECTION_KEYS_MAX, "Protection keys that keep neighbouring memories apart, so that they can lie closer; 0: none. Needs an Intel processor with PKU."),
     key("memory_keep_resident_kib", "KiB", 0, 1 << 20, "Dirty bytes of a linear memory that are reset in place."),
     key("table_keep_resident_kib", "KiB", 0, 1 << 20, "The same for tables."),
     key("pagemap_scan", SWITCH, 0, 1, "Find dirty pages with PAGEMAP_SCAN (Linux 6.7) where the process cannot swap."),
@@ -155,13 +163,39 @@ pub(super) const RELATIONS: &[Relation] = &[
         right: "memory_mib_max at most memory_reservation_mib",
     },
     Relation {
+        keys: &["memory_protection_keys"],
+        holds: |it| it.memory_protection_keys != 1,
+        wrong: "one key keeps nothing apart",
+        right: "0 for none, or 2 to 15",
+    },
+    Relation {
+        keys: &["memory_protection_keys", "memory_reservation_mib"],
+        // Below it, compiled code checks bounds by itself, and a fault would prove nothing.
+        holds: |it| {
+            it.memory_protection_keys == 0 || it.memory_reservation_mib == stripes::REACH_MIB
+        },
+        wrong: "keys save room between memories that reserve 4 GiB each",
+        right: "memory_reservation_mib = 4096, or memory_protection_keys = 0",
+    },
+    Relation {
+        keys: &["memory_protection_keys", "running_max", "slots"],
+        holds: |it| it.has_room_in_some_stripe(),
+        wrong: "every stripe can be too full for one more request",
+        right: "running_max + decommit_batch + memory_protection_keys at most slots",
+    },
+    Relation {
         keys: &["memory_keep_resident_kib", "memory_mib_max"],
         holds: |it| it.memory_keep_resident_kib <= it.memory_mib_max << 10,
         wrong: "keeps more than a whole memory resident",
         right: "memory_keep_resident_kib at most memory_mib_max in KiB",
     },
     Relation {
-        keys: &["slots", "memory_reservation_mib", "memory_guard_kib"],
+        keys: &[
+            "slots",
+            "memory_reservation_mib",
+            "memory_guard_kib",
+            "memory_protection_keys",
+        ],
         holds: |it| it.reserved_mib() <= ADDRESS_SPACE_MIB,
         wrong: "the pools of all engines need more than 80 TiB of address space",
         right: "slots * 6 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation",
@@ -230,11 +264,14 @@ const MAPPINGS_PER_COMPONENT: u64 = 4;
 const MAPPINGS_OTHER: u64 = 1_024;
 
 impl Profile {
+    /// Linear memories of one engine's pool.
+    pub(super) fn memories(&self) -> u64 {
+        u64::from(self.slots) * u64::from(MEMORIES_PER_COMPONENT)
+    }
+
     /// Address space of all engines' pools, in MiB.
     fn reserved_mib(&self) -> u64 {
-        let guard_mib = self.memory_guard_kib.div_ceil(1024);
-        let memories = u64::from(self.slots) * u64::from(MEMORIES_PER_COMPONENT);
-        FLAVOURS * memories * (self.memory_reservation_mib + guard_mib)
+        FLAVOURS * (self.memories() * self.memory_slot_kib()).div_ceil(1024)
     }
 
     /// Requests that run at once where each may need [`STACKS_PER_CONCURRENT`] stacks: there is one for
@@ -249,7 +286,7 @@ impl Profile {
     pub fn mappings_max(&self, fuel: bool) -> u64 {
         let pool = u64::from(self.slots) * (MAPPINGS_PER_SLOT + MAPPINGS_PER_STACK);
         let engines = if fuel { FLAVOURS } else { FLAVOURS - 1 };
-        engines * pool + MAPPINGS_OTHER
+        engines * (pool + self.mappings_of_idle_stripes()) + MAPPINGS_OTHER
     }
 
     /// The same with this many tenants loaded: what `vm.max_map_count` has to allow.

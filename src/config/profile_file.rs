@@ -36,6 +36,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../tuning/profiles/density.toml"),
     ),
     (
+        "striped",
+        include_str!("../../tuning/profiles/striped.toml"),
+    ),
+    (
         "paranoid",
         include_str!("../../tuning/profiles/paranoid.toml"),
     ),

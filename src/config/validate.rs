@@ -260,6 +260,7 @@ impl Profile {
             memory_mib_max: limits::MEMORY_MIB.max,
             memory_reservation_mib: limits::MEMORY_MIB.max,
             memory_guard_kib: 0,
+            memory_protection_keys: 0,
             memory_keep_resident_kib: 0,
             table_keep_resident_kib: 0,
             pagemap_scan: false,

@@ -59,8 +59,9 @@ impl Host {
         self.cells.iter().map(count).max().unwrap_or(0)
     }
 
-    /// Whether every worker stays below the kernel's limit of mappings, which is one of each
-    /// process, with all tenants of its cell on it.
+    /// Whether this machine can run every worker: it has the protection keys that the profile wants,
+    /// and with all tenants of its cell the worker stays below the kernel's limit of mappings, which
+    /// is one of each process.
     ///
     /// # Errors
     /// One line about the first worker that does not, with what would help.
@@ -68,7 +69,9 @@ impl Host {
         let fuel = self.tenants.iter().any(|tenant| tenant.limits.fuel > 0);
         for core in &self.cores {
             let profile = self.profile_of(*core);
-            let fits = profile.check_mappings(self.tenants_per_worker(), fuel);
+            let fits = profile.check_protection_keys();
+            let tenants = self.tenants_per_worker();
+            let fits = fits.and_then(|()| profile.check_mappings(tenants, fuel));
             fits.map_err(|line| format!("core {core}: {line}"))?;
         }
         Ok(())

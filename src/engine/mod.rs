@@ -14,8 +14,10 @@ mod limiter;
 pub mod meter;
 mod pool;
 pub mod settings;
+mod stripes;
 
 pub use artifact::ArtifactError;
 pub use limiter::Allowance;
 pub use meter::Meter;
 pub use pool::{Engines, Program, Proxy};
+pub use stripes::{Neighbours, Unproved};

@@ -9,6 +9,7 @@ use wasmtime_wasi_http::{p2, p3};
 
 use super::artifact::{self, ArtifactError};
 use super::settings::{self, one_line};
+use super::stripes::{self, Neighbours};
 use crate::config::Profile;
 use crate::control::Flavour;
 use crate::guest::{State, link_p2, link_p3};
@@ -27,6 +28,7 @@ pub struct Engines {
     p2: OnceCell<Loaded>,
     p3: OnceCell<Loaded>,
     fuel: OnceCell<Loaded>,
+    neighbours: Option<Neighbours>,
     made: Box<dyn Fn(EngineWeak)>,
 }
 
@@ -34,6 +36,8 @@ pub struct Engines {
 pub struct Program {
     pub(crate) engine: Engine,
     pub(crate) proxy: Proxy,
+    /// Stripes of the engine's pool.
+    pub(crate) stripes: u64,
     /// Whether its code counts fuel, and stops without any.
     pub(crate) counts_fuel: bool,
     /// Whether a request may need several stacks.
@@ -64,8 +68,15 @@ impl Engines {
             p2: OnceCell::new(),
             p3: OnceCell::new(),
             fuel: OnceCell::new(),
+            neighbours: None,
             made: Box::new(made),
         }
+    }
+
+    /// With these, an engine's stripes are proved to hold when it is made; else it is not used.
+    pub fn proved_with(mut self, neighbours: Option<Neighbours>) -> Self {
+        self.neighbours = neighbours;
+        self
     }
 
     /// Maps an artifact and links it.
@@ -91,6 +102,7 @@ impl Engines {
         Ok(Program {
             engine: loaded.engine.clone(),
             proxy,
+            stripes: self.profile.stripes(),
             counts_fuel: flavour.counts_fuel(),
             concurrent: flavour != Flavour::P2,
         })
@@ -122,7 +134,20 @@ impl Engines {
             Flavour::P3 | Flavour::FuelP2 | Flavour::FuelP3 => link_p3(&mut linker),
         }
         .map_err(refused)?;
+        self.prove(flavour, &engine)?;
         (self.made)(engine.weak());
         Ok(cell.get_or_init(|| Loaded { engine, linker }))
+    }
+    fn prove(&self, flavour: Flavour, engine: &Engine) -> Result<(), ArtifactError> {
+        let Some(neighbours) = &self.neighbours else {
+            return Ok(());
+        };
+        let component = artifact::map(engine, neighbours.artifact(flavour)?)?;
+        let reads = stripes::prove(engine, &component, self.profile.stripes())?;
+        tracing::info!(
+            "protection keys hold: {reads} of {reads} reads of a neighbouring memory faulted \
+             ({flavour:?} engine)"
+        );
+        Ok(())
     }
 }

@@ -68,6 +68,11 @@ pub fn worker(flavour: Flavour, profile: &Profile, can_swap: bool) -> Config {
         } else {
             Enabled::No
         });
+    if profile.memory_protection_keys > 0 {
+        // Without keys this makes a pool without stripes, or none; `stripes` tells the first.
+        pool.memory_protection_keys(Enabled::Yes)
+            .max_memory_protection_keys(profile.memory_protection_keys as usize);
+    }
     let mut config = codegen(flavour, profile);
     config
         .enable_compiler(false)

@@ -58,10 +58,54 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<wasmtime_wasi_http::Error>,
 {
+    let (mut account, handler) = place(program, &call).await?;
+    let store = &mut account.store;
+    let result = match handler {
+        WasiProxy::P2(proxy) => handle_p2(store, &proxy, call.request, call.respond).await,
+        // On the heap, so that the future of a 0.2 request is not as large as this one's.
+        proxy => Box::pin(handle_p3(store, &proxy, call.request, call.respond)).await,
+    };
+    account.note();
+    match result {
+        Ok(()) if account.is_overdrawn() => Err(Failure {
+            reason: Reason::FuelExhausted,
+            detail: "it ended with more fuel used than it may".to_owned(),
+        }),
+        Ok(()) => Ok(()),
+        Err(error) => Err(account.failure(error)),
+    }
+}
+
+/// Makes a store and an instance in it.
+///
+/// Where memories are striped, the memories of each store are of one protection key, and the next
+/// store's of the next; when those of a key are all taken, another's are not
+/// ([`stripes`](crate::config::Profile::stripes)).
+async fn place<B>(
+    program: &Program,
+    call: &Invocation<B>,
+) -> Result<(FuelAccount, WasiProxy), Failure> {
+    let mut left = program.stripes;
+    loop {
+        let mut account = open(program, call)?;
+        left = left.saturating_sub(1);
+        match instantiate(&mut account.store, &program.proxy).await {
+            Ok(handler) => return Ok((account, handler)),
+            Err(error) if left > 0 && error.is::<PoolConcurrencyLimitError>() => {}
+            Err(error) => {
+                account.note();
+                return Err(account.failure(error));
+            }
+        }
+    }
+}
+
+/// A store of its own for one request, within the limits of its tenant.
+fn open<B>(program: &Program, call: &Invocation<B>) -> Result<FuelAccount, Failure> {
     let state = State::new(
         std::sync::Arc::clone(&call.grants),
         Rc::clone(&call.meter),
-        call.sink,
+        Rc::clone(&call.sink),
     );
     let mut account = FuelAccount {
         store: Store::new(&program.engine, state),
@@ -74,25 +118,19 @@ where
     store.limiter(|state| &mut state.allowance);
     store.set_hostcall_fuel(call.grants.hostcall_bytes);
     store.set_max_component_handles(call.grants.handles);
-    let result = match &program.proxy {
-        Proxy::P2(pre) => handle_p2(store, pre, call.request, call.respond).await,
-        Proxy::P3(pre) => {
-            if let Some(table) = store.concurrent_resource_table() {
-                table.set_max_capacity(call.grants.handles);
-            }
-            // On the heap, so that the future of a 0.2 request is not as large as this one's.
-            Box::pin(handle_p3(store, pre, call.request, call.respond)).await
-        }
-    };
-    account.note();
-    match result {
-        Ok(()) if account.is_overdrawn() => Err(Failure {
-            reason: Reason::FuelExhausted,
-            detail: "it ended with more fuel used than it may".to_owned(),
-        }),
-        Ok(()) => Ok(()),
-        Err(error) => Err(account.failure(error)),
+    if let Proxy::P3(_) = program.proxy
+        && let Some(table) = store.concurrent_resource_table()
+    {
+        table.set_max_capacity(call.grants.handles);
     }
+    Ok(account)
+}
+
+async fn instantiate(store: &mut Store<State>, proxy: &Proxy) -> wasmtime::Result<WasiProxy> {
+    Ok(match proxy {
+        Proxy::P2(pre) => WasiProxy::P2(pre.instantiate_async(store).await?),
+        Proxy::P3(pre) => WasiProxy::P3(pre.instantiate_async(store).await?),
+    })
 }
 
 /// A request's store and the fuel that it may use, where its code counts any.
@@ -144,7 +182,7 @@ impl FuelAccount {
 
 async fn handle_p2<B>(
     store: &mut Store<State>,
-    pre: &wasmtime_wasi_http::p2::bindings::ProxyPre<State>,
+    proxy: &wasmtime_wasi_http::p2::bindings::Proxy,
     request: http::Request<B>,
     respond: Responder,
 ) -> wasmtime::Result<()>
@@ -163,7 +201,6 @@ where
             // Nobody is waiting any more when the client is gone or the time is up.
             let _ = respond.send(response.map_err(Into::into));
         })?;
-    let proxy = pre.instantiate_async(&mut *store).await?;
     proxy
         .wasi_http_incoming_handler()
         .call_handle(&mut *store, request, out)
@@ -185,7 +222,7 @@ fn abort_unfinished(table: &mut ResourceTable) {
 
 async fn handle_p3<B>(
     store: &mut Store<State>,
-    pre: &wasmtime_wasi_http::p3::bindings::ServicePre<State>,
+    proxy: &WasiProxy,
     request: http::Request<B>,
     respond: Responder,
 ) -> wasmtime::Result<()>
@@ -194,17 +231,10 @@ where
     B::Error: Into<wasmtime_wasi_http::Error>,
 {
     let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-    let proxy = WasiProxy::P3(pre.instantiate_async(&mut *store).await?);
     store
         .run_concurrent(async |accessor| {
             let prepared = accessor.with(|mut store| {
-                Prepared::new(
-                    store.as_context_mut(),
-                    &proxy,
-                    request,
-                    State::http,
-                    respond,
-                )
+                Prepared::new(store.as_context_mut(), proxy, request, State::http, respond)
             })?;
             prepared.run(accessor, std::future::pending()).await?;
             // The response's body, and whatever else the guest still does, belongs to the request.

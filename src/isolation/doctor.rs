@@ -63,7 +63,7 @@ pub fn probe() -> ExitCode {
 fn try_layers() -> io::Result<()> {
     let channel = Channel::from_fd(process::inherited(0)?);
     process::set_name("skep-probe")?;
-    let (_ring, report) = worker::lockdown(None, &[], || {
+    let (_ring, report) = worker::lockdown(None, &[], false, || {
         let mut ring = io_uring::IoUring::<io_uring::squeue::Entry>::builder();
         ring.setup_r_disabled()
             .build(RING_ENTRIES)

@@ -15,13 +15,14 @@ use crate::sys::ring;
 ///
 /// `artifacts` is open on the directory of artifacts: a worker maps those it is given by descriptor,
 /// and the kernel checks that they come from there. `start` starts what needs threads and makes the
-/// ring, disabled.
+/// ring, disabled. `striped`: its memories have protection keys.
 ///
 /// # Errors
 /// Those of `start`; a ring that cannot be enabled; a layer of `required` that is not there.
 pub fn lockdown<T>(
     artifacts: Option<OwnedFd>,
     required: &[Layer],
+    striped: bool,
     start: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<(T, Report)> {
     let mut report = Report::default();
@@ -36,7 +37,8 @@ pub fn lockdown<T>(
     confine::restrict_ring(&mut report, ring::find()?.as_fd(), OPERATIONS)?;
     #[cfg(feature = "red-team")]
     crate::sys::red_team::before_the_filter();
-    confine::seal(&mut report, &[CALLS]);
+    let striped = if striped { STRIPED_CALLS } else { &[] };
+    confine::seal(&mut report, &[CALLS, striped]);
     report.require(required).map_err(io::Error::other)?;
     Ok((started, report))
 }
@@ -137,6 +139,13 @@ pub(super) const CALLS: &[Allow] = &[
     allow(libc::SYS_exit_group),
     allow(libc::SYS_restart_syscall),
 ];
+
+/// What a worker with striped memories calls besides: a program's image, mapped into a slot, gets the
+/// slot's key again. Keys are neither made nor given back, and no code gets another.
+const STRIPED_CALLS: &[Allow] = &[allow_if(
+    libc::SYS_pkey_mprotect,
+    &[&[Check::Without(2, libc::PROT_EXEC as u32)]],
+)];
 
 /// `PAGEMAP_SCAN` of `linux/fs.h`: `_IOWR('f', 16, struct pm_scan_arg)`, 96 bytes.
 const PAGEMAP_SCAN: u32 = 0xc060_6610;

@@ -10,6 +10,7 @@ pub mod core_scheduling;
 pub mod fd;
 pub mod listen;
 pub mod namespaces;
+pub mod pkeys;
 pub mod priority;
 pub mod process;
 #[cfg(feature = "red-team")]

@@ -69,6 +69,20 @@ fn unswappable(cgroup: &str, root: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    /// Where somebody has arranged this process's swap and cgroup: `tests/qemu/checks/40-swap.sh`.
+    #[test]
+    #[ignore = "needs a machine with a swap device: tests/qemu/run"]
+    fn what_is_expected() {
+        let expected = std::env::var("SKEP_EXPECT_SWAP").unwrap();
+        let swap = swap();
+        let found = if swap.possible {
+            "possible"
+        } else {
+            "impossible"
+        };
+        assert_eq!(found, expected, "{}", swap.reason);
+    }
+
     #[test]
     fn devices_and_cgroups_decide() {
         let root = std::env::temp_dir().join(format!("swap-{}", std::process::id()));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, Error, bail};
 use bytes::BytesMut;
 use monoio::net::TcpStream;
 use wasmtime::EngineWeak;
@@ -13,7 +13,7 @@ use wasmtime::EngineWeak;
 use crate::accept::accept;
 use crate::config::{Profile, limits};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
-use crate::engine::Engines;
+use crate::engine::{Engines, Neighbours};
 use crate::guest::clocks;
 use crate::isolation;
 use crate::scheduler::{self, Ticker};
@@ -47,14 +47,22 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     };
 
     process::set_name(&format!("skep-worker-{}", start.index))?;
+    let neighbours = neighbours(&start.profile)?;
+    let is_striped = neighbours.is_some();
     let (engines, ticked) = engines(&start.profile);
+    let engines = engines.proved_with(neighbours);
+    // On the thread that serves: it may touch striped memories once it has made their pool, and so may
+    // what it starts afterwards: its ring, the kernel's threads behind that, the ticker.
     engines.warm(Flavour::P2)?; // reads /proc
+    if is_striped {
+        engines.warm(Flavour::P3)?;
+    }
     let null = std::fs::File::open("/dev/null")?;
     #[cfg(feature = "red-team")]
     let plan = red_team::plan(start.profile.ring_entries)?;
     priority::wake_next_at_once();
     let ((mut runtime, _ticker), isolation) =
-        isolation::worker::lockdown(Some(artifacts), &start.require, || {
+        isolation::worker::lockdown(Some(artifacts), &start.require, is_striped, || {
             // Before the worker pins itself, so that the ticker may run on any core.
             let ticker = ticked.start(&start.profile)?;
             priority::fair()?;
@@ -72,6 +80,15 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
         obey(&core, control, mailbox).await
     })
+}
+
+/// For a worker with stripes, what it proves them with.
+fn neighbours(profile: &Profile) -> anyhow::Result<Option<Neighbours>> {
+    if profile.memory_protection_keys == 0 {
+        return Ok(None);
+    }
+    profile.check_protection_keys().map_err(Error::msg)?;
+    Ok(Some(Neighbours::compile(profile)?))
 }
 
 fn pin(start: &Start) -> std::io::Result<()> {

@@ -131,6 +131,7 @@ fixed! {
     RANDOM_BYTES: u64 = 64 << 10, "bytes", "Random bytes of one call.";
     CORE_INSTANCES_PER_COMPONENT: u32 = 20, "instances", "Core instances of one component; adapter-made ones have 3 or 4.";
     MEMORIES_PER_COMPONENT: u32 = 2, "memories", "Linear memories of one component; the pool has as many for every slot, so that it cannot run out.";
+    MEMORY_PROTECTION_KEYS_MAX: u64 = 15, "keys", "Protection keys of one process: the processor has 16, and key 0 is all other memory's (pkeys(7)).";
     TABLES_PER_COMPONENT: u32 = 16, "tables", "Tables of one component.";
     POOL_TABLES_PER_MODULE: u32 = 4, "tables", "Tables of one core module.";
     POOL_TABLE_ELEMENTS: usize = 100_000, "elements", "Elements of one table; large Go and C# programs exceed Wasmtime's default of 20,000.";
