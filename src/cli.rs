@@ -33,6 +33,7 @@ Examples:
   skep run app.wasm                  serve the component you are writing
   skep check --config skep.toml      find everything wrong with a configuration
   skep serve --config skep.toml      serve it
+  skep doctor                        see how far processes are locked down here
   skep tune check                    find what to change on the host
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
@@ -58,6 +59,9 @@ pub enum Command {
     /// Tune the host: show it, check its settings, change them, put them back
     #[command(after_help = tune::EXAMPLES)]
     Tune(TuneArgs),
+    /// Say what this host gives of each layer of isolation, and how to get the rest
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// One worker; started by the supervisor
     #[command(hide = true)]
     Worker,
@@ -67,6 +71,9 @@ pub enum Command {
     /// One compile job; started by the broker
     #[command(hide = true)]
     CompileJob,
+    /// Locks itself down and says how far that went; started by the doctor
+    #[command(hide = true)]
+    IsolationProbe,
 }
 
 const DEMO_EXAMPLES: &str = "\
@@ -159,6 +166,26 @@ impl RunArgs {
     }
 }
 
+const DOCTOR_EXAMPLES: &str = "\
+Every layer is tried, in a process that ends afterwards; nothing is changed. With a configuration,
+the exit code is 1 where a layer of its isolation.require is missing.
+
+Examples:
+  skep doctor
+  skep doctor --json
+  skep doctor --config /etc/skep/skep.toml";
+
+/// Arguments of `skep doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Check what this configuration requires
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 const COMPILE_EXAMPLES: &str = "\
 `serve` and `run` compile by themselves and keep the result; this is for looking at it, or for
 timing the compiler. An artifact fits the profile and the skep version it was made with.
@@ -179,6 +206,9 @@ pub struct CompileArgs {
     /// The profile it is for: a built-in name, or the path of a file
     #[arg(long, value_name = "PROFILE", default_value = "balanced")]
     pub profile: String,
+    /// Into code that counts fuel, for a tenant with limits.fuel
+    #[arg(long)]
+    pub fuel: bool,
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {
@@ -217,6 +247,8 @@ mod tests {
             "skep tune search --scenario s.toml --objective x -o p.toml --base b --space s --load-cores 1,3 \
              --server-cores 0 --set a=b --set c=d --seed 7 --candidates 4 --quick --force --overwrite \
              --load-tool t",
+            "skep doctor",
+            "skep doctor --json -c skep.toml",
             "skep worker",
             "skep broker",
             "skep compile-job",

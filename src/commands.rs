@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::cli::{CompileArgs, ConfigArgs, DemoArgs, RunArgs, ServeArgs};
+use crate::cli::{CompileArgs, ConfigArgs, DemoArgs, DoctorArgs, RunArgs, ServeArgs};
 use crate::compiler::{JobLimits, compile_in_child};
 use crate::config::{Errors, Host, Profile};
+use crate::isolation::{Layer, Report as Layers, doctor};
 use crate::sys::channel::Channel;
 use crate::sys::process;
 use crate::{demo as demo_tenants, supervisor, worker as worker_process};
@@ -122,6 +123,9 @@ pub fn demo(args: &DemoArgs) -> Result {
 pub fn serve(args: &ServeArgs) -> Result {
     let host = Host::load(&args.config.config)?;
     check_fits(&host)?;
+    if !host.require.is_empty() {
+        require(&examined()?, &host.require)?;
+    }
     supervisor::serve(
         host,
         args.pid_dir.as_deref(),
@@ -164,13 +168,39 @@ pub fn check(args: &ConfigArgs) -> Result {
     Ok(())
 }
 
+/// `skep doctor`
+pub fn doctor(args: &DoctorArgs) -> Result {
+    let host = args.config.as_deref().map(Host::load).transpose()?;
+    let layers = examined()?;
+    let rows = doctor::rows(&layers);
+    if args.json {
+        let json = serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?;
+        println!("{json}");
+    } else {
+        print!("{}", doctor::table(&rows));
+    }
+    require(&layers, host.as_ref().map_or(&[], |host| &host.require))
+}
+
+fn examined() -> std::result::Result<Layers, Failure> {
+    let layers = doctor::examine().context("trying the layers of isolation")?;
+    Ok(layers)
+}
+
+/// Refuses a host that lacks a required layer.
+fn require(layers: &Layers, required: &[Layer]) -> Result {
+    let missing = layers.require(required);
+    missing.map_err(|line| Failure::Failed(anyhow::Error::msg(line)))
+}
+
 /// `skep compile`
 pub fn compile(args: &CompileArgs) -> Result {
     let profile = Profile::find(&args.profile, Path::new("."))?;
     let component = std::fs::File::open(&args.component)
         .with_context(|| format!("opening {}", args.component.display()))?;
-    let (flavour, artifact) = compile_in_child(component.as_fd(), &profile, &JobLimits::default())
-        .with_context(|| args.component.display().to_string())?;
+    let limits = JobLimits::for_component(component.metadata()?.len());
+    let compiled = compile_in_child(component.as_fd(), &profile, args.fuel, &limits);
+    let (flavour, artifact) = compiled.with_context(|| args.component.display().to_string())?;
     let mut artifact = std::fs::File::from(artifact);
     std::io::Seek::rewind(&mut artifact)?;
     let mut output = std::fs::File::create(&args.output)

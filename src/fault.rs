@@ -116,7 +116,10 @@ reasons! {
         Exited                502 "exited" "the program ended itself before it gave a response";
         TenantBusy            503 "tenant_busy" "the program already has as many requests running and waiting as it may";
         QueueTimeout          503 "queue_timeout" "the request waited for its turn for as long as it may";
+        RateLimited           429 "rate_limited" "the program gets more requests a second than it may";
+        Quarantined           503 "quarantined" "the program failed too often and is left alone for a while";
         CpuExhausted          504 "cpu_exhausted" "the program used up its CPU time for one request";
+        FuelExhausted         504 "fuel_exhausted" "the program used up its fuel for one request";
         WallExhausted         504 "wall_exhausted" "the program did not finish within its time for one request";
         MemoryExhausted       507 "memory_exhausted" "the program asked for more memory than it may have";
     }
@@ -151,10 +154,11 @@ impl Reason {
         self.row().explain
     }
 
-    /// Seconds for `Retry-After` (RFC 9110 §10.2.3): present on every 503, and only there.
+    /// Seconds for `Retry-After` where nothing better is known (RFC 9110 §10.2.3): present on every
+    /// 503 and 429, and only there.
     pub const fn retry_after_s(self) -> Option<u32> {
         match self.row().status {
-            503 => Some(RETRY_AFTER_S as u32),
+            503 | 429 => Some(RETRY_AFTER_S as u32),
             _ => None,
         }
     }
@@ -167,6 +171,24 @@ impl fmt::Display for Reason {
 }
 
 impl std::error::Error for Reason {}
+
+/// A reason, and when it is worth trying again.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Refusal {
+    /// Why the request is refused.
+    pub reason: Reason,
+    /// Seconds for `Retry-After`.
+    pub retry_after_s: Option<u32>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            retry_after_s: reason.retry_after_s(),
+        }
+    }
+}
 
 /// The table as markdown, for the documentation.
 pub fn table_markdown() -> String {
@@ -212,11 +234,11 @@ mod tests {
     }
 
     #[test]
-    fn exactly_the_503s_say_when_to_retry() {
+    fn exactly_the_503s_and_429s_say_when_to_retry() {
         for reason in Reason::ALL {
             assert_eq!(
                 reason.retry_after_s().is_some(),
-                reason.row().status == 503,
+                matches!(reason.row().status, 503 | 429),
                 "{reason}"
             );
         }
@@ -228,6 +250,9 @@ mod tests {
             let status = reason.row().status;
             match reason.fault() {
                 Fault::Client => assert!(status < 500 || matches!(status, 501 | 505), "{reason}"),
+                // The limit is the tenant's, for all of its clients together; 429 is what tells a
+                // client to slow down (RFC 6585 §4).
+                Fault::Tenant if *reason == Reason::RateLimited => assert_eq!(status, 429),
                 Fault::Tenant | Fault::Host => assert!(status >= 500, "{reason}"),
             }
         }

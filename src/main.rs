@@ -18,9 +18,11 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check(&args),
         Command::Compile(args) => commands::compile(&args),
         Command::Tune(args) => commands::tune(&args),
+        Command::Doctor(args) => commands::doctor(&args),
         Command::Worker => commands::worker(),
         Command::Broker => return skep::broker::run(),
         Command::CompileJob => return skep::compiler::job::run(),
+        Command::IsolationProbe => return skep::isolation::doctor::probe(),
     };
     commands::exit_code(result)
 }

@@ -143,6 +143,7 @@ fn a_compile_bomb_is_its_tenants_fault_and_nobody_elses_problem() {
     let known = [
         "out of its 4096 MiB of memory",
         "the host ran out of memory",
+        "more than 30 s of CPU time",
         "took longer than 120000 ms",
     ];
     assert!(known.iter().any(|known| reason.contains(known)), "{reason}");
@@ -360,7 +361,7 @@ fn a_compile_job_has_limits_and_nothing_else() {
     let limits = read("limits");
     for (name, soft) in [
         ("Max address space", 4_u64 << 30),
-        ("Max cpu time", 240),
+        ("Max cpu time", 2), // of a small one's first try
         ("Max file size", 1 << 30),
         ("Max open files", 64),
         ("Max core file size", 0),
@@ -430,14 +431,24 @@ fn a_compile_job_has_limits_and_nothing_else() {
 }
 
 #[test]
-fn a_compile_job_that_is_killed_costs_its_tenant_only() {
+fn a_compile_job_that_is_killed_is_tried_once_more_and_costs_its_tenant_only() {
     let dir = tempfile::tempdir().unwrap();
     let base = || TestHost::builder().private_artifacts().tenant(good());
     let host = base().start();
     let with_large = || base().tenant(tenant(&dir, "large", &large()));
     host.reload(&with_large());
-    let job = stopped_job(&host);
-    send(job, Signal::SIGKILL);
+    // Once may be the bad luck of a host short of memory: nobody is blamed yet.
+    let first = stopped_job(&host);
+    send(first, Signal::SIGKILL);
+    host.wait_for_stderr(|line| {
+        line.starts_with("skep: tenant large: ") && line.ends_with("trying once more")
+    });
+    assert_eq!(complaint(&host, "large"), None);
+    assert_eq!(host.get("good.test", "/").expect(200).text(), "good");
+    // Twice is enough.
+    let second = stopped_job(&host);
+    assert_ne!(second, first);
+    send(second, Signal::SIGKILL);
     wait_until("refused", PATIENCE, || complaint(&host, "large").is_some());
     let reason = complaint(&host, "large").unwrap();
     assert!(
@@ -449,8 +460,10 @@ fn a_compile_job_that_is_killed_costs_its_tenant_only() {
         "component_rejected"
     );
     assert_eq!(host.get("good.test", "/").expect(200).text(), "good");
-    // The file is written again: it is another version, and gets another job.
+    // The file is written again: it is another version, and gets other jobs. The first is killed,
+    // the second is not.
     host.reload(&with_large());
+    send(stopped_job(&host), Signal::SIGKILL);
     wait_until("compiled", FUSE, || {
         host.get("large.test", "/").reason() == "no_response"
     });

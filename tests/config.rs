@@ -77,9 +77,9 @@ fn every_mistake_is_named_with_its_line() {
     let cases: &[(&str, &str)] = &[
         ("", ""),
         // Shape.
-        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cores, env, limits"),
-        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, tenant"),
-        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, wall_ms, memory_mib, concurrency, queue, queue_ms, request_body_bytes, log_line_bytes, log_bytes_per_request, handles, hostcall_bytes, table_elements"),
+        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cores, env, weight, cpu_share_max, limits"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, tenant"),
+        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
         ("[workers]\ncores = 'all'", "skep.toml:8: workers.cores: wrong value (got 'all'); \"auto\" or a list of core numbers: [0, 1]"),
@@ -133,6 +133,11 @@ skep.toml:7: tenant.a.cores: core 0 has no worker (got [1, 1, 0]); some of worke
         ("cores = []", "skep.toml:7: tenant.a.cores: empty (got []); a number, or at least one core"),
         ("env = { '1A' = 'x' }", "skep.toml:7: tenant.a.env.1A: not a variable's name (got '1A'); letters, digits and `_`, not starting with a digit"),
         ("env = { A = \"a\\u0000\" }", "skep.toml:7: tenant.a.env.A: a control character (got \"a\\u0000\"); text; of control characters only tab and newline"),
+        ("weight = 0", "skep.toml:7: tenant.a.weight: out of range (got 0); 1 to 1000 shares"),
+        ("cpu_share_max = 'all'", "skep.toml:7: tenant.a.cpu_share_max: wrong type (got 'all'); a number"),
+        ("cpu_share_max = 0.009", "skep.toml:7: tenant.a.cpu_share_max: out of range (got 0.009); 0.01 to 1.0, a fraction of a core"),
+        ("cpu_share_max = 1.1", "skep.toml:7: tenant.a.cpu_share_max: out of range (got 1.1); 0.01 to 1.0, a fraction of a core"),
+        ("cpu_share_max = nan", "skep.toml:7: tenant.a.cpu_share_max: out of range (got nan); 0.01 to 1.0, a fraction of a core"),
         ("[tenant.limits]\ncpu_ms = 0", "skep.toml:8: tenant.a.limits.cpu_ms: out of range (got 0); 1 to 600000 ms"),
         ("[tenant.limits]\ncpu_ms = -5", "skep.toml:8: tenant.a.limits.cpu_ms: out of range (got -5); 1 to 600000 ms"),
         ("[tenant.limits]\ncpu_ms = 10001", "skep.toml:8: tenant.a.limits.cpu_ms: cpu_ms 10001 exceeds wall_ms 10000 (got 10001); cpu_ms at most wall_ms"),
@@ -151,6 +156,15 @@ skep.toml:10: tenant.a.hosts: already used in line 6 (got 'a.test'); one that no
         let text = format!("{BASE}{added}\n");
         assert_eq!(complaints(dir.path(), &text), *expected, "{added}");
     }
+}
+
+#[test]
+fn a_problem_is_one_line_whatever_is_in_a_path() {
+    let dir = directory();
+    let text = BASE.replace("ok.wasm", "no\\nsuch\\u001b[2J");
+    let told = complaints(dir.path(), &text);
+    assert!(told.contains("no\\nsuch\\u{1b}[2J"), "{told}");
+    assert!(!told.chars().any(char::is_control), "{told:?}");
 }
 
 #[test]
@@ -203,14 +217,14 @@ mine.toml:2: slots: the pool can run out under running requests (got 259); runni
         ("extends = 'balanced'\ntick_us = 501", "mine.toml:2: tick_us: the ticker is too slow to end a slice in time (got 501); tick_us at most half of slice_us"),
         ("extends = 'balanced'\nasync_stack_kib = 508", "mine.toml:2: async_stack_kib: no room for host frames above the guest's stack (got 508); async_stack_kib at least wasm_stack_kib + 256"),
         ("extends = 'balanced'\nmemory_reservation_mib = 511", "mine.toml:2: memory_reservation_mib: a memory would outgrow its reservation (got 511); memory_mib_max at most memory_reservation_mib"),
-        ("extends = 'balanced'\nslots = 11000", "mine.toml:2: slots: the pools of both engines need more than 80 TiB of address space (got 11000); slots * 2 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation"),
+        ("extends = 'balanced'\nslots = 11000", "mine.toml:2: slots: the pools of all engines need more than 80 TiB of address space (got 11000); slots * 6 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation"),
         ("extends = 'balanced'\nring_entries = 1000\nmemory_guard_kib = 65", "\
 mine.toml:2: ring_entries: not a power of two (got 1000); a power of two, as io_uring_setup(2) rounds to one
 mine.toml:3: memory_guard_kib: not whole pages (got 65); a multiple of 4 KiB"),
         ("extends = 'balanced'\nslots = 15\npagemap_scan = 1\nticks = 2", "\
 mine.toml:2: slots: out of range (got 15); 16 to 1000000 slots
 mine.toml:3: pagemap_scan: wrong type (got 1); true or false
-mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_protection_keys, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
+mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory_mib_max, memory_reservation_mib, memory_guard_kib, memory_protection_keys, memory_keep_resident_kib, table_keep_resident_kib, pagemap_scan, warm_slots, decommit_batch, wasm_stack_kib, async_stack_kib, slice_us, tick_us, clock_us, ring_entries, read_buffer_bytes, body_chunk_bytes"),
         ("extends = 3", "mine.toml:1: extends: wrong type (got 3); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
         ("extends = 'no.toml'", "mine.toml:1: extends: cannot open the file: No such file or directory (os error 2) (got 'no.toml'); one of balanced, latency, throughput, density, striped, paranoid, local, or the path of a .toml file"),
         ("slots = 20\nextends = './mine.toml'", "mine.toml:2: extends: the profile extends itself (got './mine.toml'); another profile, or no `extends` and every key"),
@@ -224,7 +238,7 @@ mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory
     fs::write(dir.path().join("mine.toml"), "slots = 20").unwrap();
     let text = format!("{BASE}[workers]\nprofile = 'mine.toml'\n");
     let said = complaints(dir.path(), &text);
-    assert_eq!(said.lines().count(), 16, "{said}");
+    assert_eq!(said.lines().count(), 17, "{said}");
     assert!(said.contains("tick_us: missing; 50 to 5000 µs, or `extends = \"balanced\"`"));
 }
 
@@ -351,6 +365,7 @@ fn a_configuration_is_completed() {
         hosts: vec![HostPattern::Exact("a.test".into())],
         cores: Cores::Count(1),
         env: Default::default(),
+        share: Default::default(),
         limits: Limits::default(),
     };
     assert_eq!(host.tenants, [expected]);
@@ -387,6 +402,7 @@ fn limits_hold_at_both_ends() {
     let profile = "extends = 'balanced'\nmemory_mib_max = 4096\n";
     fs::write(dir.path().join("large.toml"), profile).unwrap();
     let sections = [
+        ("tenant", limits::TENANT_SHARE),
         ("tenant.limits", limits::TENANT),
         ("http", limits::HTTP),
         ("workers", limits::WORKERS),
@@ -398,6 +414,7 @@ fn limits_hold_at_both_ends() {
             let large = "profile = 'large.toml'\n";
             let text = match section {
                 "workers" => format!("{BASE}[workers]\n{large}{line}"),
+                "tenant" => format!("{BASE}{line}[workers]\n{large}"),
                 _ => format!("{BASE}[{section}]\n{line}[workers]\n{large}"),
             };
             load(dir.path(), &text).is_ok()
@@ -409,6 +426,16 @@ fn limits_hold_at_both_ends() {
             assert!(!accepts(limit, min - 1), "{} = {min} - 1", limit.name);
             assert!(!accepts(limit, max + 1), "{} = {max} + 1", limit.name);
         }
+    }
+}
+
+#[test]
+fn a_share_of_a_core_is_a_fraction() {
+    let dir = directory();
+    for (text, permille) in [("0.01", 10), ("0.25", 250), ("1.0", 1000), ("1", 1000)] {
+        let host = load(dir.path(), &format!("{BASE}cpu_share_max = {text}\n")).unwrap();
+        let share = host.tenants[0].share;
+        assert_eq!(share.cpu_share_max_permille, Some(permille), "{text}");
     }
 }
 
@@ -492,6 +519,7 @@ fn the_largest_tenant_fits_a_control_message() {
         hosts: (0..limits::HOSTS_PER_TENANT_MAX).map(host).collect(),
         cores: Cores::List((0..limits::WORKERS_MAX).collect()),
         env: [("A".to_owned(), "\n".repeat(limits::ENV_BYTES_MAX - 1))].into(),
+        share: Default::default(),
         limits: Limits::default(),
     };
     let message = serde_json::to_vec(&tenant).unwrap();
@@ -507,6 +535,7 @@ fn the_profiles_of_all_workers_fit_a_control_message() {
         artifacts_dir: PathBuf::from("\\".repeat(4096)),
         log_file: Some(PathBuf::from("\\".repeat(4096))),
         profiles: vec![profile; limits::WORKERS_MAX],
+        require: Vec::new(),
     };
     let message = serde_json::to_vec(&start).unwrap();
     // Larger numbers have a few digits more.

@@ -8,9 +8,19 @@
     reason = "in a test, a panic is the report"
 )]
 
+#[path = "limits/admission.rs"]
+mod admission;
+#[path = "limits/clocks.rs"]
+mod clocks;
 mod common;
 #[path = "limits/cpu.rs"]
 mod cpu;
+#[path = "limits/exact.rs"]
+mod exact;
+#[path = "limits/fairness.rs"]
+mod fairness;
+#[path = "limits/fuel.rs"]
+mod fuel;
 #[path = "limits/isolation.rs"]
 mod isolation;
 #[path = "limits/places.rs"]
@@ -73,7 +83,7 @@ fn check_fault(response: &Response, line: &Value, status: u16, reason: &str) {
         (&status.into(), &reason.into())
     );
     assert_eq!(line["fault"], "tenant", "{line}");
-    let retry = (status == 503).then_some("1");
+    let retry = matches!(status, 503 | 429).then_some("1");
     assert_eq!(response.header("retry-after"), retry, "{reason}");
 }
 

@@ -24,6 +24,7 @@ use skep::control::Flavour;
 use skep::engine::meter::Metered;
 use skep::engine::{Engines, Meter, Program, settings};
 use skep::guest::{Grants, Invocation, LineSink, Response, State, Stream, invoke};
+use skep::scheduler::Account;
 
 /// A guest of `target/guests`, or of `SKEP_GUESTS`.
 pub fn guest(name: &str) -> PathBuf {
@@ -75,6 +76,7 @@ pub struct Tenant {
     /// What its instances may do.
     pub grants: Arc<Grants>,
     sink: Rc<dyn LineSink>,
+    account: Rc<Account>,
     cpu_budget_ns: u64,
 }
 
@@ -92,20 +94,21 @@ impl Tenant {
         Self {
             grants: Arc::new(Grants::of(&BTreeMap::new(), &limits)),
             sink: Rc::new(NoLog),
+            account: Rc::default(),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
         }
     }
 
     /// The state of a new request's store.
     pub fn state(&self) -> State {
-        let meter = Rc::new(Meter::new(self.cpu_budget_ns));
+        let meter = Rc::new(Meter::new(Rc::clone(&self.account), self.cpu_budget_ns));
         State::new(Arc::clone(&self.grants), meter, Rc::clone(&self.sink))
     }
 
     /// One request: a fresh instance, called, its answer collected, dropped. Says the number of
     /// body bytes.
     pub fn request(&self, program: &Rc<Program>) -> usize {
-        let meter = Rc::new(Meter::new(self.cpu_budget_ns));
+        let meter = Rc::new(Meter::new(Rc::clone(&self.account), self.cpu_budget_ns));
         let (respond, response) = oneshot::channel();
         let call = Invocation {
             grants: Arc::clone(&self.grants),

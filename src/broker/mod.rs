@@ -21,6 +21,7 @@
 
 pub mod component;
 mod deliver;
+mod lanes;
 mod logs;
 pub mod prepare;
 mod scan;

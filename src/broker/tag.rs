@@ -62,11 +62,9 @@ pub fn verify_artifact(
     let mut words = tag.strip_suffix('\n').ok_or(Refusal::Malformed)?.split(' ');
     let mut next = || words.next().ok_or(Refusal::Malformed);
     let (magic, flavour, hex) = (next()?, next()?, next()?);
-    let flavour = match flavour {
-        "p2" => Flavour::P2,
-        "p3" => Flavour::P3,
-        _ => return Err(Refusal::Malformed),
-    };
+    let named = |it: &Flavour| word(*it) == flavour;
+    let flavour = Flavour::ALL.into_iter().find(named);
+    let flavour = flavour.ok_or(Refusal::Malformed)?;
     let claimed = blake3::Hash::from_hex(hex).map_err(|_| Refusal::Malformed)?;
     if magic != MAGIC || words.next().is_some() {
         return Err(Refusal::Malformed);
@@ -122,6 +120,8 @@ fn word(flavour: Flavour) -> &'static str {
     match flavour {
         Flavour::P2 => "p2",
         Flavour::P3 => "p3",
+        Flavour::FuelP2 => "fuel-p2",
+        Flavour::FuelP3 => "fuel-p3",
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_was_tagged_is_accepted() {
-        for flavour in [Flavour::P2, Flavour::P3] {
+        for flavour in Flavour::ALL {
             let tag = make_tag(&KEY, "a", flavour, &artifact()[..]).unwrap();
             assert_eq!(
                 verify_artifact(&KEY, "a", &tag, &artifact()[..]).unwrap(),

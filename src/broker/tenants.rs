@@ -178,9 +178,10 @@ impl Tenants {
         let (preparer, events) = (self.preparer.clone(), self.events.clone());
         let (tenant, generation) = (placed.tenant.name.clone(), placed.generation);
         let component = placed.tenant.component.clone();
+        let fuel = placed.tenant.limits.fuel > 0;
         let tools = self.workshops.at(workshop);
         tokio::spawn(async move {
-            let outcome = preparer.prepare(&tools, component).await;
+            let outcome = preparer.prepare(&tools, &tenant, component, fuel).await;
             // Nobody listens only when the broker is ending.
             let _ = events
                 .send(Event::Prepared {

@@ -44,7 +44,7 @@ fn answer_one() -> io::Result<()> {
     let Some((request, _)) = channel.recv::<Request>()? else {
         return Ok(());
     };
-    let reply = match compile(&component, &artifact, &request.profile) {
+    let reply = match compile(&component, &artifact, &request.profile, request.fuel) {
         Ok(flavour) => Reply::Compiled { flavour },
         Err(reason) => Reply::Refused {
             reason: one_line(&reason),
@@ -54,12 +54,17 @@ fn answer_one() -> io::Result<()> {
 }
 
 /// From the component's descriptor to the artifact's. The error is a reason in words.
-fn compile(component: &File, mut artifact: &File, profile: &Profile) -> Result<Flavour, String> {
+fn compile(
+    component: &File,
+    mut artifact: &File,
+    profile: &Profile,
+    fuel: bool,
+) -> Result<Flavour, String> {
     let bytes = read(component).map_err(|error| format!("it cannot be read: {error}"))?;
     // What the panic says is in the reply; standard error is nobody's.
     std::panic::set_hook(Box::new(|_| {}));
     let compiled = catch_unwind(AssertUnwindSafe(|| {
-        settings::compile_component(&bytes, profile)
+        settings::compile_counting(&bytes, profile, fuel)
     }));
     let (flavour, code) = compiled.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);

@@ -7,7 +7,7 @@
 //! ```text
 //!  parent (broker, `skep compile`)              skep compile-job
 //!  ── spawn ─► fd 3 channel · fd 4 component (read) · fd 5 artifact (memfd)
-//!  ── Request { profile } ────────────────────► read fd 4, compile, write fd 5
+//!  ── Request { profile, fuel }─────────────────► read fd 4, compile, write fd 5
 //!  ◄──────────── Reply::Compiled { flavour } ── or Reply::Refused { reason }
 //!  kill, reap, seal the memfd
 //! ```
@@ -42,6 +42,8 @@ const ARTIFACT_INDEX: u32 = 2;
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     profile: Profile,
+    /// Whether the code is to count fuel.
+    fuel: bool,
 }
 
 /// Job to parent.
@@ -66,6 +68,8 @@ pub enum CompileError {
         how: String,
         /// What that signal most likely means.
         hint: String,
+        /// The signal, if it was one.
+        signal: Option<i32>,
     },
     /// The job took too long.
     #[error("compiling it took longer than {wall_ms} ms")]
@@ -81,6 +85,27 @@ pub enum CompileError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+impl CompileError {
+    /// Whether the job needed more time than it was given: with more it might succeed.
+    pub fn is_out_of_time(&self) -> bool {
+        match self {
+            CompileError::Deadline { .. } => true,
+            CompileError::Ended { signal, .. } => *signal == Some(libc::SIGXCPU),
+            CompileError::Refused(_) | CompileError::Host { .. } => false,
+        }
+    }
+
+    /// Whether the host ended the job or could not run it, which says nothing about the component.
+    /// No limit of a job kills with SIGKILL: that is the kernel short of memory, or an operator.
+    pub fn is_of_host(&self) -> bool {
+        match self {
+            CompileError::Host { .. } => true,
+            CompileError::Ended { signal, .. } => *signal == Some(libc::SIGKILL),
+            CompileError::Refused(_) | CompileError::Deadline { .. } => false,
+        }
+    }
 }
 
 /// One line of at most [`REASON_BYTES_MAX`] bytes.

@@ -40,15 +40,27 @@ pub struct JobLimits {
     pub artifact_bytes: u64,
 }
 
-impl Default for JobLimits {
-    /// The product's limits. CPU time is twice the wall time: Cranelift compiles on two cores at
-    /// best here, and a job that uses more than that uses cores that workers are pinned to.
-    fn default() -> JobLimits {
+impl JobLimits {
+    /// For a component of that many bytes: CPU time by its size, so that a small one cannot take as
+    /// much as a large one needs; and no more than twice the wall time, because Cranelift compiles
+    /// on two cores at best here, and a job that uses more uses cores that workers are pinned to.
+    pub fn for_component(bytes: u64) -> JobLimits {
+        let mib = bytes.div_ceil(1 << 20);
+        let cpu_s = limits::COMPILE_CPU_S + mib.saturating_mul(limits::COMPILE_CPU_S_PER_MIB);
         JobLimits {
             memory_mib: limits::COMPILE_MEMORY_MIB,
-            cpu_s: 2 * limits::COMPILE_WALL_MS / 1000,
+            cpu_s: cpu_s.min(2 * limits::COMPILE_WALL_MS / 1000),
             wall_ms: limits::COMPILE_WALL_MS,
             artifact_bytes: limits::ARTIFACT_BYTES_MAX,
+        }
+    }
+
+    /// For the first try of a small component, for which others wait.
+    pub fn quick() -> JobLimits {
+        JobLimits {
+            cpu_s: limits::COMPILE_QUICK_CPU_S,
+            wall_ms: limits::COMPILE_QUICK_WALL_MS,
+            ..JobLimits::for_component(0)
         }
     }
 }
@@ -71,12 +83,13 @@ impl Drop for Job {
 }
 
 /// Compiles the component that `component` is open on, from its first byte. The artifact comes in a
-/// sealed memfd: nobody can change it any more.
+/// sealed memfd: nobody can change it any more. `fuel` says whether its code counts fuel.
 ///
 /// Blocks until the job ended or `wall_ms` passed. Call it on a thread that does not end meanwhile.
 pub fn compile_in_child(
     component: BorrowedFd<'_>,
     profile: &Profile,
+    fuel: bool,
     limits: &JobLimits,
 ) -> Result<(Flavour, OwnedFd), CompileError> {
     let host = |what| move |source: io::Error| CompileError::Host { what, source };
@@ -96,6 +109,7 @@ pub fn compile_in_child(
     drop(theirs);
     let request = Request {
         profile: profile.clone(),
+        fuel,
     };
     let reply = match ours.send(&request, &[]) {
         Ok(()) => answer(&ours, limits)?,
@@ -115,6 +129,7 @@ pub fn compile_in_child(
             Err(CompileError::Ended {
                 how: describe(status),
                 hint: hint(status, limits),
+                signal: status.signal(),
             })
         }
     }
@@ -202,6 +217,39 @@ fn hint(status: ExitStatus, limits: &JobLimits) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpu_time_grows_with_the_component_up_to_what_two_cores_have() {
+        for (bytes, cpu_s) in [
+            (0, 20),
+            (1, 30),
+            (1 << 20, 30),
+            (13 << 20, 150),
+            (64 << 20, 240),
+            (u64::MAX, 240),
+        ] {
+            assert_eq!(JobLimits::for_component(bytes).cpu_s, cpu_s, "{bytes}");
+        }
+        let quick = JobLimits::quick();
+        assert_eq!((quick.cpu_s, quick.wall_ms), (2, 10_000));
+        assert_eq!(quick.memory_mib, JobLimits::for_component(0).memory_mib);
+    }
+
+    #[test]
+    fn an_end_tells_whose_doing_it_was() {
+        for (signal, out_of_time, of_host) in [
+            (Some(libc::SIGXCPU), true, false),
+            (Some(libc::SIGKILL), false, true),
+            (Some(libc::SIGABRT), false, false),
+            (Some(libc::SIGSYS), false, false),
+            (None, false, false),
+        ] {
+            let (how, hint) = Default::default();
+            let ended = CompileError::Ended { how, hint, signal };
+            assert_eq!(ended.is_out_of_time(), out_of_time, "{signal:?}");
+            assert_eq!(ended.is_of_host(), of_host, "{signal:?}");
+        }
+    }
 
     #[test]
     fn signals_name_the_limit() {

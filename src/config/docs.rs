@@ -18,6 +18,7 @@ pub fn markdown() -> Result<String, Errors> {
     let mut out = String::from(HEAD);
     section(&mut out, "[workers]", limits::WORKERS);
     section(&mut out, "[http]", limits::HTTP);
+    section(&mut out, "[[tenant]]", limits::TENANT_SHARE);
     section(&mut out, "[tenant.limits]", limits::TENANT);
     profiles(&mut out)?;
     fixed(&mut out);

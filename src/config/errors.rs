@@ -5,7 +5,7 @@
 //! file      line key                        wrong          value  what would be right
 //! ```
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -33,21 +33,36 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = OneLine(f);
         if !self.file.as_os_str().is_empty() {
-            write!(f, "{}:", self.file.display())?;
-            if let Some(line) = self.line {
-                write!(f, "{line}:")?;
+            write!(line, "{}:", self.file.display())?;
+            if let Some(number) = self.line {
+                write!(line, "{number}:")?;
             }
-            f.write_str(" ")?;
+            line.write_str(" ")?;
         }
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            write!(line, "{}: ", self.key)?;
         }
-        f.write_str(&self.wrong)?;
+        line.write_str(&self.wrong)?;
         if let Some(got) = &self.got {
-            write!(f, " (got {got})")?;
+            write!(line, " (got {got})")?;
         }
-        write!(f, "; {}", self.right)
+        write!(line, "; {}", self.right)
+    }
+}
+
+/// Writes control characters as escapes: paths and keys may have line ends in them.
+struct OneLine<'f, 'a>(&'f mut fmt::Formatter<'a>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let plain = part.trim_end_matches(char::is_control);
+            self.0.write_str(plain)?;
+            write!(self.0, "{}", part[plain.len()..].escape_default())?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every limit of the product, once: name, unit, default, range and the reason for it.
 //!
-//! Configurable ones are [`Limit`] constants, listed in [`TENANT`], [`HTTP`] and [`WORKERS`];
+//! Configurable ones are [`Limit`] constants, listed in [`TENANT_SHARE`], [`TENANT`], [`HTTP`] and [`WORKERS`];
 //! `docs/CONFIG.md` is generated from those lists. Fixed ones are plain constants, listed in
 //! [`FIXED`]. A configured value outside its range is refused, never clamped.
 
@@ -58,10 +58,19 @@ const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 
 limits! {
+    /// Numeric keys of `[[tenant]]`.
+    TENANT_SHARE:
+    WEIGHT "weight", "shares", 100, 1, 1_000,
+        "CPU time beside other tenants of the worker who want it, in proportion; 100 leaves room below and above.";
+}
+
+limits! {
     /// Keys of `[tenant.limits]`, in the order they are documented.
     TENANT:
     CPU_MS "cpu_ms", "ms", 50, 1, 10 * MINUTE_MS,
         "CPU time of one request: a Rust hello takes 0.01 ms, a JavaScript one 2 ms, so 50 is work and not a loop.";
+    FUEL "fuel", "units", 0, 0, 1_000_000_000_000_000,
+        "Work of one request, about one unit an instruction, the same on every machine and in every run; 0 counts none. Counting slows computing by about 10 %; cpu_ms holds beside it.";
     WALL_MS "wall_ms", "ms", 10_000, 10, 24 * HOUR_MS,
         "Time from admission to the last response byte; raise it for large uploads and downloads.";
     MEMORY_MIB "memory_mib", "MiB", 128, 1, 4096,
@@ -72,12 +81,26 @@ limits! {
         "Requests that wait for a place; twice the concurrency absorbs a burst without long waits.";
     QUEUE_MS "queue_ms", "ms", 1_000, 0, MINUTE_MS,
         "Longest wait for a place: an early 503 is worth more to a client than a late answer.";
+    REQUESTS_PER_S "requests_per_s", "requests/s", 0, 0, 1_000_000,
+        "Requests let in over all the tenant's workers, above it 429; 0 is no limit, the default: what requests cost is bounded already, and no figure fits a health check and an API.";
+    REQUEST_BURST "request_burst", "requests", 100, 1, 1_000_000,
+        "Requests let in at once before requests_per_s holds; a browser opens a page with some dozens.";
+    QUARANTINE_FAILURES "quarantine_failures", "failures", 20, 0, 1_000,
+        "So many traps and exhausted budgets on one worker within the window, and at least half of the requests: then 503 without running. 0 is never.";
+    QUARANTINE_WINDOW_S "quarantine_window_s", "s", 10, 1, 3_600,
+        "The window that failures are counted in: two a second are no accident.";
+    QUARANTINE_MAX_S "quarantine_max_s", "s", 60, 1, 3_600,
+        "Pauses double from 1 s up to this; a program that was mended is served again within a minute.";
     REQUEST_BODY_BYTES "request_body_bytes", "bytes", GIB, 0, 16 * GIB,
         "Bodies are streamed in constant memory, so this bounds bandwidth and not memory; 1 GiB lets media uploads pass.";
     LOG_LINE_BYTES "log_line_bytes", "bytes", 4 * KIB, 64, 16 * KIB,
         "A longer line is cut; escaped as JSON the longest still fits one log batch.";
     LOG_BYTES_PER_REQUEST "log_bytes_per_request", "bytes", 64 * KIB, 0, 16 * MIB,
         "What is over is dropped and counted, so that a loop around a print fills no disk.";
+    LOG_BYTES_PER_S "log_bytes_per_s", "bytes/s", 256 * KIB, KIB, GIB,
+        "Output and faults over all the tenant's workers, with 96 bytes more a line; what is over is dropped and counted. A day of it is 22 GB.";
+    LOG_BURST_BYTES "log_burst_bytes", "bytes", MIB, 128 * KIB, GIB,
+        "Written at once before log_bytes_per_s holds: sixteen requests' whole share of log_bytes_per_request.";
     HANDLES "handles", "handles", 1_024, 16, 65_536,
         "Host resources alive at once in one instance; a hello makes about 10; Wasmtime's own default is 100,000.";
     HOSTCALL_BYTES "hostcall_bytes", "bytes", 8 * MIB, 128 * KIB, 128 * MIB,
@@ -118,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_default_lies_within_its_range() {
-        for limit in TENANT.iter().chain(HTTP).chain(WORKERS) {
+        for limit in TENANT.iter().chain(TENANT_SHARE).chain(HTTP).chain(WORKERS) {
             assert!(limit.allows(limit.default), "{}", limit.name);
             assert!(!limit.allows(limit.max + 1), "{}", limit.name);
         }

@@ -125,8 +125,19 @@ pub struct Tenant {
     pub cores: Cores,
     /// Its environment variables.
     pub env: BTreeMap<String, String>,
+    /// Its part of each of its workers' core.
+    pub share: Share,
     /// Its budgets.
     pub limits: Limits,
+}
+
+/// A tenant's part of each of its workers' core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Beside others who want the core: twice the weight gets twice the CPU time.
+    pub weight: u64,
+    /// The most that it gets although nobody else wants it, in thousandths of a core.
+    pub cpu_share_max_permille: Option<u64>,
 }
 
 /// A host name, or every name one or more labels below one (`*.example.com`).
@@ -154,6 +165,8 @@ pub enum Cores {
 pub struct Limits {
     /// CPU time of one request, in milliseconds.
     pub cpu_ms: u64,
+    /// Fuel of one request; 0 counts none.
+    pub fuel: u64,
     /// Wall time of one request, from admission to the last response byte, in milliseconds.
     pub wall_ms: u64,
     /// Memory of one instance, summed over its linear memories, in MiB.
@@ -164,12 +177,26 @@ pub struct Limits {
     pub queue: usize,
     /// The longest wait for a place, in milliseconds; then 503.
     pub queue_ms: u64,
+    /// Requests let in each second, over all the tenant's workers; above it 429. 0 is no limit.
+    pub requests_per_s: u64,
+    /// Requests let in at once, over all the tenant's workers, before `requests_per_s` holds.
+    pub request_burst: u64,
+    /// Failures within the window after which the tenant is left alone; 0 is never.
+    pub quarantine_failures: usize,
+    /// The window that failures are counted in, in seconds.
+    pub quarantine_window_s: u64,
+    /// The longest pause of a tenant that is left alone, in seconds.
+    pub quarantine_max_s: u64,
     /// Longest request body, in bytes; above it 413.
     pub request_body_bytes: u64,
     /// Longest line of the tenant's log, in bytes; longer ones are cut.
     pub log_line_bytes: usize,
     /// Bytes of log one request may write; what is over is dropped and counted.
     pub log_bytes_per_request: usize,
+    /// Bytes of log each second, over all the tenant's workers; what is over is dropped and counted.
+    pub log_bytes_per_s: u64,
+    /// Bytes of log at once, over all the tenant's workers, before `log_bytes_per_s` holds.
+    pub log_burst_bytes: usize,
     /// Host resources (bodies, fields, streams, pollables) alive at once in one instance.
     pub handles: usize,
     /// Bytes that one host call may copy out of the guest.

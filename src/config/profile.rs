@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{FLAVOURS, HEAD_BYTES_MAX, MEMORIES_PER_COMPONENT, MEMORY_PROTECTION_KEYS_MAX};
+use super::limits::{
+    FLAVOURS, HEAD_BYTES_MAX, MEMORIES_PER_COMPONENT, MEMORY_PROTECTION_KEYS_MAX,
+    STACKS_PER_CONCURRENT,
+};
 use super::stripes;
 
 /// What one worker is tuned to. Read from a profile file; every value there carries its reason.
@@ -40,6 +43,8 @@ pub struct Profile {
     pub slice_us: u64,
     /// Period of the epoch ticker, in microseconds; at most half of `slice_us`.
     pub tick_us: u64,
+    /// One step of the clocks that guests see, in microseconds; 0 is exact.
+    pub clock_us: u64,
     /// Submission entries of the ring.
     pub ring_entries: u32,
     /// Bytes of a connection's read buffer at first; it grows up to the head limit.
@@ -115,6 +120,7 @@ pub const KEYS: &[Key] = &[
     key("async_stack_kib", "KiB", 320, 16_384, "Stack that a guest call runs on, host frames included."),
     key("slice_us", "µs", 100, 10_000, "Longest time between two ring turns."),
     key("tick_us", "µs", 50, 5_000, "Period of the epoch ticker."),
+    key("clock_us", "µs", 0, 10_000, "One step of the clocks that guests see; 0 is exact."),
     key("ring_entries", "entries", 64, 32_768, "Submission entries of the ring."),
     key("read_buffer_bytes", "bytes", 1_024, 65_536, "A connection's read buffer at first; it grows up to the head limit."),
     key("body_chunk_bytes", "bytes", 4_096, 1 << 20, "Response bytes gathered before a write, and the most read ahead of a guest's body."),
@@ -191,8 +197,8 @@ pub(super) const RELATIONS: &[Relation] = &[
             "memory_protection_keys",
         ],
         holds: |it| it.reserved_mib() <= ADDRESS_SPACE_MIB,
-        wrong: "the pools of both engines need more than 80 TiB of address space",
-        right: "slots * 2 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation",
+        wrong: "the pools of all engines need more than 80 TiB of address space",
+        right: "slots * 6 * (memory_reservation_mib + guard) at most 80 TiB: fewer slots, or a smaller reservation",
     },
     Relation {
         keys: &["async_stack_kib", "wasm_stack_kib"],
@@ -263,38 +269,46 @@ impl Profile {
         u64::from(self.slots) * u64::from(MEMORIES_PER_COMPONENT)
     }
 
-    /// Address space of both engines' pools, in MiB.
+    /// Address space of all engines' pools, in MiB.
     fn reserved_mib(&self) -> u64 {
         FLAVOURS * (self.memories() * self.memory_slot_kib()).div_ceil(1024)
     }
 
-    /// The most memory mappings that one worker has when every slot of both engines was used,
-    /// without loaded components.
-    pub fn mappings_max(&self) -> u64 {
-        let used = u64::from(self.slots) * (MAPPINGS_PER_SLOT + MAPPINGS_PER_STACK);
-        FLAVOURS * (used + self.mappings_of_idle_stripes()) + MAPPINGS_OTHER
+    /// Requests that run at once where each may need [`STACKS_PER_CONCURRENT`] stacks: there is one for
+    /// each slot.
+    pub fn concurrent_max(&self) -> usize {
+        let stacks = (self.slots as usize).saturating_sub(self.decommit_batch);
+        (stacks / STACKS_PER_CONCURRENT).clamp(1, self.running_max)
+    }
+
+    /// The most memory mappings that one worker has when every slot of its engines was used,
+    /// without loaded components. `fuel` says whether a tenant needs the engine that counts fuel.
+    pub fn mappings_max(&self, fuel: bool) -> u64 {
+        let pool = u64::from(self.slots) * (MAPPINGS_PER_SLOT + MAPPINGS_PER_STACK);
+        let engines = if fuel { FLAVOURS } else { FLAVOURS - 1 };
+        engines * (pool + self.mappings_of_idle_stripes()) + MAPPINGS_OTHER
     }
 
     /// The same with this many tenants loaded: what `vm.max_map_count` has to allow.
-    pub fn mappings_needed(&self, tenants: usize) -> u64 {
-        self.mappings_max() + tenants as u64 * MAPPINGS_PER_COMPONENT
+    pub fn mappings_needed(&self, tenants: usize, fuel: bool) -> u64 {
+        self.mappings_max(fuel) + tenants as u64 * MAPPINGS_PER_COMPONENT
     }
 
     /// Whether a worker with this many tenants stays below the kernel's `vm.max_map_count`.
     ///
     /// # Errors
     /// One line with both numbers and the command that raises the kernel's.
-    pub fn check_mappings(&self, tenants: usize) -> Result<(), String> {
+    pub fn check_mappings(&self, tenants: usize, fuel: bool) -> Result<(), String> {
         // Without /proc nothing is known, and mmap(2) will say so itself.
         let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
         match limit.ok().and_then(|text| text.trim().parse().ok()) {
-            Some(limit) => self.check_mappings_against(tenants, limit),
+            Some(limit) => self.check_mappings_against(tenants, fuel, limit),
             None => Ok(()),
         }
     }
 
-    fn check_mappings_against(&self, tenants: usize, limit: u64) -> Result<(), String> {
-        let needed = self.mappings_needed(tenants);
+    fn check_mappings_against(&self, tenants: usize, fuel: bool, limit: u64) -> Result<(), String> {
+        let needed = self.mappings_needed(tenants, fuel);
         if needed <= limit {
             return Ok(());
         }
@@ -317,14 +331,16 @@ mod tests {
     #[test]
     fn mappings_are_refused_one_above_the_limit() {
         let profile = Profile::find("balanced", Path::new("")).unwrap();
-        assert_eq!(profile.mappings_max(), 2 * 2_000 * 6 + 1_024);
-        let needed = profile.mappings_max() + 4 * 100;
-        assert_eq!(profile.check_mappings_against(100, needed), Ok(()));
-        let refused = profile.check_mappings_against(100, needed - 1).unwrap_err();
-        assert!(
-            refused.contains("sysctl -w vm.max_map_count=32768"),
-            "{refused}"
-        );
+        // The engine that counts fuel is made only for those who want it.
+        for (fuel, engines, raised) in [(false, 2, 32768), (true, 3, 65536)] {
+            assert_eq!(profile.mappings_max(fuel), engines * 2_000 * 6 + 1_024);
+            let needed = profile.mappings_max(fuel) + 4 * 100;
+            assert_eq!(profile.check_mappings_against(100, fuel, needed), Ok(()));
+            let refused = profile.check_mappings_against(100, fuel, needed - 1);
+            let refused = refused.unwrap_err();
+            let command = format!("sysctl -w vm.max_map_count={raised}");
+            assert!(refused.contains(&command), "{refused}");
+        }
     }
 
     #[test]

@@ -139,6 +139,10 @@ pub struct Tenant {
     pub cores: Field<TenantCores>,
     /// Its environment.
     pub env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Its part of a core beside others.
+    pub weight: Field<i64>,
+    /// The most that it gets of a core.
+    pub cpu_share_max: Field<f64>,
     /// Its budgets.
     pub limits: Limits,
 }
@@ -162,14 +166,22 @@ pub enum TenantCores {
 #[allow(missing_docs)]
 pub struct Limits {
     pub cpu_ms: Field<i64>,
+    pub fuel: Field<i64>,
     pub wall_ms: Field<i64>,
     pub memory_mib: Field<i64>,
     pub concurrency: Field<i64>,
     pub queue: Field<i64>,
     pub queue_ms: Field<i64>,
+    pub requests_per_s: Field<i64>,
+    pub request_burst: Field<i64>,
+    pub quarantine_failures: Field<i64>,
+    pub quarantine_window_s: Field<i64>,
+    pub quarantine_max_s: Field<i64>,
     pub request_body_bytes: Field<i64>,
     pub log_line_bytes: Field<i64>,
     pub log_bytes_per_request: Field<i64>,
+    pub log_bytes_per_s: Field<i64>,
+    pub log_burst_bytes: Field<i64>,
     pub handles: Field<i64>,
     pub hostcall_bytes: Field<i64>,
     pub table_elements: Field<i64>,

@@ -8,7 +8,8 @@ use super::errors::Errors;
 use super::limits::{self, Limit};
 use super::machine::{Machine, default_artifacts_dir};
 use super::{
-    AccessLog, Cores, Host, HostPattern, Http, Limits, Log, Profile, Tenant, component, tenant,
+    AccessLog, Cores, Host, HostPattern, Http, Limits, Log, Profile, Share, Tenant, component,
+    tenant,
 };
 
 /// Workers of the demo at most: it shows isolation and not speed.
@@ -53,6 +54,8 @@ impl Host {
                     ..limits::MEMORY_MIB
                 },
             )?,
+            // Whoever writes a program wants to see each of its failures.
+            quarantine_failures: 0,
             request_body_bytes: limits::REQUEST_BODY_BYTES.max,
             log_bytes_per_request: limits::LOG_BYTES_PER_REQUEST.max as usize,
             ..Limits::default()
@@ -63,6 +66,7 @@ impl Host {
             hosts: vec![HostPattern::Any],
             cores: Cores::Count(1),
             env,
+            share: Share::default(),
             limits,
         };
         Ok(local_host(component, address, 1, profile, vec![tenant]))
@@ -85,6 +89,7 @@ impl Host {
                 hosts: vec![HostPattern::Exact(format!("{name}.localhost"))],
                 cores: Cores::Count(1),
                 env: BTreeMap::new(),
+                share: Share::default(),
                 limits: Limits::default(),
             });
         }
@@ -164,17 +169,35 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             cpu_ms: limits::CPU_MS.default,
+            fuel: limits::FUEL.default,
             wall_ms: limits::WALL_MS.default,
             memory_mib: limits::MEMORY_MIB.default,
             concurrency: limits::CONCURRENCY.default as usize,
             queue: limits::QUEUE.default as usize,
             queue_ms: limits::QUEUE_MS.default,
+            requests_per_s: limits::REQUESTS_PER_S.default,
+            request_burst: limits::REQUEST_BURST.default,
+            quarantine_failures: limits::QUARANTINE_FAILURES.default as usize,
+            quarantine_window_s: limits::QUARANTINE_WINDOW_S.default,
+            quarantine_max_s: limits::QUARANTINE_MAX_S.default,
             request_body_bytes: limits::REQUEST_BODY_BYTES.default,
             log_line_bytes: limits::LOG_LINE_BYTES.default as usize,
             log_bytes_per_request: limits::LOG_BYTES_PER_REQUEST.default as usize,
+            log_bytes_per_s: limits::LOG_BYTES_PER_S.default,
+            log_burst_bytes: limits::LOG_BURST_BYTES.default as usize,
             handles: limits::HANDLES.default as usize,
             hostcall_bytes: limits::HOSTCALL_BYTES.default as usize,
             table_elements: limits::TABLE_ELEMENTS.default as usize,
+        }
+    }
+}
+
+impl Default for Share {
+    /// The default weight and no ceiling.
+    fn default() -> Share {
+        Share {
+            weight: limits::WEIGHT.default,
+            cpu_share_max_permille: None,
         }
     }
 }

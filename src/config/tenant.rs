@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::limits::{self, Limit};
 use super::validate::{Checker, Seen, ranges};
 use super::workers::{Worker, room_for};
-use super::{Cores, HostPattern, Limits, Tenant, component, raw};
+use super::{Cores, HostPattern, Limits, Share, Tenant, component, raw};
 
 /// Checks every tenant, and that names and hosts are used once.
 pub(super) fn check_all(
@@ -42,6 +42,7 @@ pub(super) fn check_all(
             hosts: one.hosts(raw, &mut hosts),
             cores: one.cores(raw, &cores),
             env: one.env(raw),
+            share: one.share(raw),
             limits: one.limits(&raw.limits),
         };
         one.room(&raw.limits, &tenant, workers);
@@ -224,23 +225,50 @@ impl One<'_, '_, '_> {
         env
     }
 
+    fn share(&mut self, raw: &raw::Tenant) -> Share {
+        let section = self.section.clone();
+        let weight = self.checker.limit(&section, &raw.weight, &limits::WEIGHT);
+        let cpu_share_max_permille = raw.cpu_share_max.as_ref().and_then(|share| {
+            let permille = (share.get_ref() * 1000.0).round();
+            if (limits::CPU_SHARE_MIN_PERMILLE as f64..=1000.0).contains(&permille) {
+                return Some(permille as u64);
+            }
+            let right = "0.01 to 1.0, a fraction of a core";
+            self.wrong(share.span(), "cpu_share_max", "out of range", right);
+            None
+        });
+        Share {
+            weight,
+            cpu_share_max_permille,
+        }
+    }
+
     fn limits(&mut self, raw: &raw::Limits) -> Limits {
         let section = self.key("limits");
         let mut number =
             |value, limit: &Limit| -> u64 { self.checker.limit(&section, value, limit) };
         let limits = Limits {
             cpu_ms: number(&raw.cpu_ms, &limits::CPU_MS),
+            fuel: number(&raw.fuel, &limits::FUEL),
             wall_ms: number(&raw.wall_ms, &limits::WALL_MS),
             memory_mib: number(&raw.memory_mib, &limits::MEMORY_MIB),
             concurrency: number(&raw.concurrency, &limits::CONCURRENCY) as usize,
             queue: number(&raw.queue, &limits::QUEUE) as usize,
             queue_ms: number(&raw.queue_ms, &limits::QUEUE_MS),
+            requests_per_s: number(&raw.requests_per_s, &limits::REQUESTS_PER_S),
+            request_burst: number(&raw.request_burst, &limits::REQUEST_BURST),
+            quarantine_failures: number(&raw.quarantine_failures, &limits::QUARANTINE_FAILURES)
+                as usize,
+            quarantine_window_s: number(&raw.quarantine_window_s, &limits::QUARANTINE_WINDOW_S),
+            quarantine_max_s: number(&raw.quarantine_max_s, &limits::QUARANTINE_MAX_S),
             request_body_bytes: number(&raw.request_body_bytes, &limits::REQUEST_BODY_BYTES),
             log_line_bytes: number(&raw.log_line_bytes, &limits::LOG_LINE_BYTES) as usize,
             log_bytes_per_request: number(
                 &raw.log_bytes_per_request,
                 &limits::LOG_BYTES_PER_REQUEST,
             ) as usize,
+            log_bytes_per_s: number(&raw.log_bytes_per_s, &limits::LOG_BYTES_PER_S),
+            log_burst_bytes: number(&raw.log_burst_bytes, &limits::LOG_BURST_BYTES) as usize,
             handles: number(&raw.handles, &limits::HANDLES) as usize,
             hostcall_bytes: number(&raw.hostcall_bytes, &limits::HOSTCALL_BYTES) as usize,
             table_elements: number(&raw.table_elements, &limits::TABLE_ELEMENTS) as usize,

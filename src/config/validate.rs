@@ -268,6 +268,7 @@ impl Profile {
             async_stack_kib: 0,
             slice_us: 1,
             tick_us: 1,
+            clock_us: 0,
             ring_entries: 1,
             read_buffer_bytes: 1,
             body_chunk_bytes: 1,

@@ -57,10 +57,11 @@ impl Host {
     /// # Errors
     /// One line about the first worker that does not, with what would help.
     pub fn check_fits(&self) -> Result<(), String> {
+        let fuel = self.tenants.iter().any(|tenant| tenant.limits.fuel > 0);
         for core in &self.cores {
             let profile = self.profile_of(*core);
             let fits = profile.check_protection_keys();
-            let fits = fits.and_then(|()| profile.check_mappings(self.tenants.len()));
+            let fits = fits.and_then(|()| profile.check_mappings(self.tenants.len(), fuel));
             fits.map_err(|line| format!("core {core}: {line}"))?;
         }
         Ok(())

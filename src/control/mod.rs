@@ -170,6 +170,28 @@ pub enum Flavour {
     P2,
     /// `wasi:http/handler@0.3`.
     P3,
+    /// The handler of [`Flavour::P2`], compiled to count fuel; its engine can do either.
+    FuelP2,
+    /// The handler of [`Flavour::P3`], compiled to count fuel; its engine can do either.
+    FuelP3,
+}
+
+impl Flavour {
+    /// Every flavour.
+    pub const ALL: [Self; 4] = [Self::P2, Self::P3, Self::FuelP2, Self::FuelP3];
+
+    /// The flavour that runs the same handler and counts fuel.
+    pub const fn with_fuel(self) -> Self {
+        match self {
+            Self::P2 | Self::FuelP2 => Self::FuelP2,
+            Self::P3 | Self::FuelP3 => Self::FuelP3,
+        }
+    }
+
+    /// Whether compiled code counts fuel.
+    pub const fn counts_fuel(self) -> bool {
+        matches!(self, Self::FuelP2 | Self::FuelP3)
+    }
 }
 
 /// Worker to worker: a connection whose next request belongs to the receiver. The connected

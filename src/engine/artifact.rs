@@ -7,6 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::engine::settings::one_line;
+use crate::engine::stripes::Unproved;
 use crate::sys::namespaces;
 
 /// Why an artifact cannot be served.
@@ -18,6 +19,9 @@ pub enum ArtifactError {
     /// It imports something that skep does not provide, or has the wrong export.
     #[error("component cannot be linked: {0}")]
     Unlinkable(String),
+    /// The engine is there, but its stripes are not proved to hold.
+    #[error(transparent)]
+    Unproved(#[from] Unproved),
 }
 
 /// Maps the artifact behind `fd`, read-only and shared with other workers through the page cache.

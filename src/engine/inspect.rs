@@ -1,8 +1,13 @@
-//! Which flavour a component is, read from the names of its exports.
+//! What is read of a component before it is compiled: which flavour it is, from the names of its exports,
+//! and how much the host would have to do at every instantiation.
 
 use thiserror::Error;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{
+    BinaryReaderError, CanonicalFunction, CanonicalOption, ConstExpr, DataKind, Element,
+    ElementItems, ElementKind, Encoding, Parser, Payload,
+};
 
+use crate::config::limits;
 use crate::control::Flavour;
 
 /// Why a file is not a component that skep can serve.
@@ -17,6 +22,15 @@ pub enum InspectError {
          or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
+    /// A component that consists of others which call each other without waiting. Each such part may
+    /// block on a stack of its own, and a request has [`STACKS_PER_CONCURRENT`] of them.
+    ///
+    /// [`STACKS_PER_CONCURRENT`]: crate::config::limits::STACKS_PER_CONCURRENT
+    #[error(
+        "a component composed of others with async functions between them, \
+         which needs more stacks than one request has: make it one component"
+    )]
+    Composed,
     /// A component without an HTTP handler.
     #[error(
         "the component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3 \
@@ -26,6 +40,13 @@ pub enum InspectError {
         /// What it does export, separated by commas.
         exports: String,
     },
+    /// Its instantiation would hold up the core.
+    #[error(
+        "its constant expressions and element segments have more than {} instructions and entries, \
+         which are executed at every request",
+        limits::INSTANTIATION_STEPS_MAX
+    )]
+    TooMuchToInstantiate,
 }
 
 /// Finds the handler a component exports. A component with both is served through 0.3.
@@ -33,11 +54,26 @@ pub enum InspectError {
 /// # Errors
 /// See [`InspectError`].
 pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
-    let malformed = |e: wasmparser::BinaryReaderError| InspectError::Malformed(e.to_string());
+    // It may have a dump of bytes in it, a line each.
+    let malformed = |e: BinaryReaderError| {
+        InspectError::Malformed(
+            e.to_string()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
+    };
     let mut exports = Vec::new();
+    let mut steps = 0;
     let mut depth = 0_usize;
+    let mut inner = Inner::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(malformed)? {
+        let payload = payload.map_err(malformed)?;
+        steps += instantiation_steps(&payload).map_err(malformed)?;
+        if steps > limits::INSTANTIATION_STEPS_MAX {
+            return Err(InspectError::TooMuchToInstantiate);
+        }
+        match payload {
             Payload::Version { encoding, .. } => {
                 if depth == 0 && encoding == Encoding::Module {
                     return Err(InspectError::CoreModule);
@@ -50,8 +86,16 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
                     exports.push(export.map_err(malformed)?.name.name.to_owned());
                 }
             }
+            Payload::ComponentCanonicalSection(section) if depth > 1 => {
+                for function in section {
+                    inner.note(&function.map_err(malformed)?);
+                }
+            }
             _ => {}
         }
+    }
+    if inner.lifts && inner.is_async {
+        return Err(InspectError::Composed);
     }
     let any = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     if any("wasi:http/handler@0.3.") {
@@ -68,9 +112,109 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
     }
 }
 
+/// What the host executes of a section whenever its module is instantiated, in instructions of constant
+/// expressions and entries of element segments. No tick interrupts it.
+fn instantiation_steps(payload: &Payload<'_>) -> Result<usize, BinaryReaderError> {
+    let mut steps = 0;
+    match payload {
+        Payload::GlobalSection(section) => {
+            for global in section.clone() {
+                steps += instructions(&global?.init_expr)?;
+            }
+        }
+        Payload::ElementSection(section) => {
+            for element in section.clone() {
+                steps += entries(&element?)?;
+            }
+        }
+        Payload::DataSection(section) => {
+            for data in section.clone() {
+                if let DataKind::Active { offset_expr, .. } = data?.kind {
+                    steps += instructions(&offset_expr)?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(steps)
+}
+
+fn instructions(expression: &ConstExpr<'_>) -> Result<usize, BinaryReaderError> {
+    let mut count = 0;
+    for operator in expression.get_operators_reader() {
+        operator?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Segments that nothing places are not executed, but their expressions may be.
+fn entries(element: &Element<'_>) -> Result<usize, BinaryReaderError> {
+    let mut steps = match &element.kind {
+        ElementKind::Active { offset_expr, .. } => instructions(offset_expr)?,
+        ElementKind::Passive | ElementKind::Declared => 0,
+    };
+    match &element.items {
+        ElementItems::Functions(functions) => steps += functions.count() as usize,
+        ElementItems::Expressions(_, expressions) => {
+            for expression in expressions.clone() {
+                steps += instructions(&expression?)?;
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// What the components within a component do. Synchronous calls between them stay on one stack.
+#[derive(Default)]
+struct Inner {
+    /// One has functions of its own, so that it can be called.
+    lifts: bool,
+    /// One calls or is called without waiting.
+    is_async: bool,
+}
+
+impl Inner {
+    fn note(&mut self, function: &CanonicalFunction) {
+        let (CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. }) =
+            function
+        else {
+            return;
+        };
+        self.lifts |= matches!(function, CanonicalFunction::Lift { .. });
+        self.is_async |= options.contains(&CanonicalOption::Async);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_instantiation_would_execute_is_bounded() {
+        // A global costs its one instruction and the end; a segment its entries and its place.
+        let half = limits::INSTANTIATION_STEPS_MAX / 2;
+        let component = |globals: usize, entries: usize| {
+            let (globals, entries) = (
+                "(global i32 (i32.const 0))".repeat(globals),
+                "$f ".repeat(entries),
+            );
+            let elements =
+                format!("(table 1 funcref) (func $f) (elem (i32.const 0) func {entries})");
+            wat(&format!("(component (core module {globals} {elements}))"))
+        };
+        let nothing = |result| matches!(result, Err(InspectError::NoHandler { .. }));
+        assert!(nothing(flavour(&component(half - 1, 0))));
+        assert!(nothing(flavour(&component(0, 2 * half - 2))));
+        assert_eq!(
+            flavour(&component(half, 0)),
+            Err(InspectError::TooMuchToInstantiate)
+        );
+        assert_eq!(
+            flavour(&component(half / 2, half)),
+            Err(InspectError::TooMuchToInstantiate)
+        );
+    }
 
     fn wat(text: &str) -> Vec<u8> {
         wat::parse_str(text).expect("valid text")
@@ -97,6 +241,40 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(flavour(&handler(name)), expected, "{name}");
         }
+    }
+
+    /// Parts that call each other hold a stack each while they block: where calls do not wait for their
+    /// end, that is several at once.
+    #[test]
+    fn composed_components_are_synchronous() {
+        let composed = |callee: &str, caller: &str| {
+            wat(&format!(
+                r#"(component
+                    (component $callee
+                        (core module $m (func (export "f")))
+                        (core instance $i (instantiate $m))
+                        (func (export "f") async (canon lift (core func $i "f") {callee})))
+                    (component $caller
+                        (import "f" (func $f async))
+                        (core func (canon lower (func $f) {caller})))
+                    (instance $a (instantiate $callee))
+                    (instance (instantiate $caller (with "f" (func $a "f"))))
+                    (instance $h)
+                    (export "wasi:http/handler@0.3.0" (instance $h)))"#
+            ))
+        };
+        assert_eq!(flavour(&composed("", "")), Ok(Flavour::P3));
+        assert_eq!(flavour(&composed("", "async")), Err(InspectError::Composed));
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let other_magic = b"\0asm\x0d\0\x01\0\x01\x08\x01asm\x01\0\0\0";
+        let reason = flavour(other_magic).unwrap_err().to_string();
+        assert!(
+            reason.contains("magic") && !reason.contains('\n'),
+            "{reason:?}"
+        );
     }
 
     #[test]

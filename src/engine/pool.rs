@@ -1,7 +1,7 @@
 //! A worker's engines, one per flavour, and the programs loaded into them.
 
 use std::cell::OnceCell;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use wasmtime::component::Linker;
 use wasmtime::{Engine, EngineWeak};
@@ -9,7 +9,7 @@ use wasmtime_wasi_http::{p2, p3};
 
 use super::artifact::{self, ArtifactError};
 use super::settings::{self, one_line};
-use super::stripes::{self, Neighbours, Unproved};
+use super::stripes::{self, Neighbours};
 use crate::config::Profile;
 use crate::control::Flavour;
 use crate::guest::{State, link_p2, link_p3};
@@ -27,6 +27,8 @@ pub struct Engines {
     can_swap: bool,
     p2: OnceCell<Loaded>,
     p3: OnceCell<Loaded>,
+    fuel: OnceCell<Loaded>,
+    neighbours: Option<Neighbours>,
     made: Box<dyn Fn(EngineWeak)>,
 }
 
@@ -36,6 +38,10 @@ pub struct Program {
     pub(crate) proxy: Proxy,
     /// Stripes of the engine's pool.
     pub(crate) stripes: u64,
+    /// Whether its code counts fuel, and stops without any.
+    pub(crate) counts_fuel: bool,
+    /// Whether a request may need several stacks.
+    pub(crate) concurrent: bool,
 }
 
 impl std::fmt::Debug for Program {
@@ -61,8 +67,16 @@ impl Engines {
             can_swap,
             p2: OnceCell::new(),
             p3: OnceCell::new(),
+            fuel: OnceCell::new(),
+            neighbours: None,
             made: Box::new(made),
         }
+    }
+
+    /// With these, an engine's stripes are proved to hold when it is made; else it is not used.
+    pub fn proved_with(mut self, neighbours: Option<Neighbours>) -> Self {
+        self.neighbours = neighbours;
+        self
     }
 
     /// Maps an artifact and links it.
@@ -78,13 +92,19 @@ impl Engines {
             .instantiate_pre(&component)
             .map_err(unlinkable)?;
         let proxy = match flavour {
-            Flavour::P2 => Proxy::P2(p2::bindings::ProxyPre::new(pre).map_err(unlinkable)?),
-            Flavour::P3 => Proxy::P3(p3::bindings::ServicePre::new(pre).map_err(unlinkable)?),
+            Flavour::P2 | Flavour::FuelP2 => {
+                Proxy::P2(p2::bindings::ProxyPre::new(pre).map_err(unlinkable)?)
+            }
+            Flavour::P3 | Flavour::FuelP3 => {
+                Proxy::P3(p3::bindings::ServicePre::new(pre).map_err(unlinkable)?)
+            }
         };
         Ok(Program {
             engine: loaded.engine.clone(),
             proxy,
             stripes: self.profile.stripes(),
+            counts_fuel: flavour.counts_fuel(),
+            concurrent: flavour != Flavour::P2,
         })
     }
 
@@ -96,26 +116,11 @@ impl Engines {
         self.loaded(flavour).map(|_| ())
     }
 
-    /// Makes every engine now and proves that the stripes of its pool hold. Says how many reads of a
-    /// neighbour's memory faulted.
-    ///
-    /// # Errors
-    /// When one did not, or nothing is proved: the worker must not serve.
-    pub fn prove_stripes(&self, neighbours: &Neighbours) -> Result<usize, Unproved> {
-        let unloadable = |error: ArtifactError| Unproved::Guest(error.to_string());
-        let mut faulted = 0;
-        for (flavour, artifact) in neighbours.artifacts() {
-            let engine = &self.loaded(flavour).map_err(unloadable)?.engine;
-            let component = artifact::map(engine, artifact.as_fd()).map_err(unloadable)?;
-            faulted += stripes::prove(engine, &component, self.profile.stripes())?;
-        }
-        Ok(faulted)
-    }
-
     fn loaded(&self, flavour: Flavour) -> Result<&Loaded, ArtifactError> {
         let cell = match flavour {
             Flavour::P2 => &self.p2,
             Flavour::P3 => &self.p3,
+            Flavour::FuelP2 | Flavour::FuelP3 => &self.fuel,
         };
         if let Some(loaded) = cell.get() {
             return Ok(loaded);
@@ -126,10 +131,23 @@ impl Engines {
         let mut linker = Linker::new(&engine);
         match flavour {
             Flavour::P2 => link_p2(&mut linker),
-            Flavour::P3 => link_p3(&mut linker),
+            Flavour::P3 | Flavour::FuelP2 | Flavour::FuelP3 => link_p3(&mut linker),
         }
         .map_err(refused)?;
+        self.prove(flavour, &engine)?;
         (self.made)(engine.weak());
         Ok(cell.get_or_init(|| Loaded { engine, linker }))
+    }
+    fn prove(&self, flavour: Flavour, engine: &Engine) -> Result<(), ArtifactError> {
+        let Some(neighbours) = &self.neighbours else {
+            return Ok(());
+        };
+        let component = artifact::map(engine, neighbours.artifact(flavour)?)?;
+        let reads = stripes::prove(engine, &component, self.profile.stripes())?;
+        tracing::info!(
+            "protection keys hold: {reads} of {reads} reads of a neighbouring memory faulted \
+             ({flavour:?} engine)"
+        );
+        Ok(())
     }
 }

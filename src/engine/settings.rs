@@ -17,10 +17,12 @@ use crate::engine::inspect::{self, InspectError};
 
 /// The settings that compiled code depends on.
 fn codegen(flavour: Flavour, profile: &Profile) -> Config {
-    let concurrent = flavour == Flavour::P3;
+    // One engine counts fuel for both kinds of handler.
+    let concurrent = flavour != Flavour::P2;
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .consume_fuel(flavour.counts_fuel())
         .memory_reservation(profile.memory_reservation_mib << 20)
         .memory_guard_size(profile.memory_guard_kib << 10)
         // Pooled memories never move; with a constant bound, dense layouts check cheaply.
@@ -92,7 +94,7 @@ fn compiler(flavour: Flavour, profile: &Profile) -> Config {
 /// When the settings make no engine on this machine, in one line.
 pub fn compatibility(profile: &Profile) -> Result<String, String> {
     let mut hasher = DefaultHasher::new();
-    for flavour in [Flavour::P2, Flavour::P3] {
+    for flavour in Flavour::ALL {
         let engine = Engine::new(&compiler(flavour, profile)).map_err(one_line)?;
         engine.precompile_compatibility_hash().hash(&mut hasher);
     }
@@ -107,7 +109,22 @@ pub fn compatibility(profile: &Profile) -> Result<String, String> {
 /// # Errors
 /// Why the component cannot be served, in one line: it is the tenant's fault.
 pub fn compile_component(bytes: &[u8], profile: &Profile) -> Result<(Flavour, Vec<u8>), String> {
-    let flavour = inspect::flavour(bytes).map_err(|e: InspectError| e.to_string())?;
+    compile_counting(bytes, profile, false)
+}
+
+/// The same, into code that counts fuel or not.
+///
+/// # Errors
+/// As [`compile_component`].
+pub fn compile_counting(
+    bytes: &[u8],
+    profile: &Profile,
+    fuel: bool,
+) -> Result<(Flavour, Vec<u8>), String> {
+    let mut flavour = inspect::flavour(bytes).map_err(|e: InspectError| e.to_string())?;
+    if fuel {
+        flavour = flavour.with_fuel();
+    }
     let engine = Engine::new(&compiler(flavour, profile)).map_err(one_line)?;
     let artifact = engine.precompile_component(bytes).map_err(one_line)?;
     Ok((flavour, artifact))
@@ -155,7 +172,7 @@ mod tests {
     fn a_worker_cannot_compile() {
         let profile = Profile::find("local", Path::new("")).unwrap();
         let component = wat::parse_str("(component)").unwrap();
-        for flavour in [Flavour::P2, Flavour::P3] {
+        for flavour in Flavour::ALL {
             let engine = Engine::new(&worker(flavour, &profile, true)).unwrap();
             assert!(Component::new(&engine, &component).is_err(), "{flavour:?}");
             let compiler = Engine::new(&compiler(flavour, &profile)).unwrap();

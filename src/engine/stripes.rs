@@ -12,7 +12,7 @@
 //! before the engines are made: forking a process with all their mappings takes long.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use thiserror::Error;
@@ -24,18 +24,20 @@ use crate::compiler::{CompileError, JobLimits, compile_in_child};
 use crate::config::Profile;
 use crate::control::Flavour;
 
-/// The guest, for each flavour; both are `neighbour.wat`.
-const GUESTS: [(Flavour, &[u8]); 2] = [
-    (Flavour::P2, include_bytes!("stripes/neighbour.p2.wasm")),
-    (Flavour::P3, include_bytes!("stripes/neighbour.p3.wasm")),
-];
+/// The guest with either handler; both are `neighbour.wat`.
+const P2: &[u8] = include_bytes!("stripes/neighbour.p2.wasm");
+const P3: &[u8] = include_bytes!("stripes/neighbour.p3.wasm");
+
+/// The guest for each engine, and whether its code counts fuel.
+const GUESTS: [(&[u8], bool); 3] = [(P2, false), (P3, false), (P2, true)];
 
 /// Where the guest's memory holds what `mine` returns.
 const MINE_AT: u32 = 16;
 const MINE: &[u8] = b"mine";
 
-/// More ticks than pass while the host runs.
+/// More ticks than pass while the host runs, and more fuel than the guest needs.
 const NO_DEADLINE: u64 = 1 << 40;
+const FUEL: u64 = 1 << 40;
 
 /// Why stripes are not proved to hold. The worker must not serve.
 #[derive(Debug, Error)]
@@ -76,31 +78,31 @@ pub enum Unproved {
 pub struct Neighbours(Vec<(Flavour, OwnedFd)>);
 
 impl Neighbours {
-    /// Compiles the guest for both engines.
+    /// Compiles the guest for every engine.
     ///
     /// # Errors
     /// When there is no artifact.
     pub fn compile(profile: &Profile) -> Result<Neighbours, Unproved> {
-        let artifact = |(flavour, bytes): (Flavour, &[u8])| {
+        let artifact = |(bytes, fuel)| -> Result<(Flavour, OwnedFd), Unproved> {
             let memfd = memfd_create(c"skep-neighbour", MFdFlags::MFD_CLOEXEC);
             let mut component = std::fs::File::from(memfd.map_err(std::io::Error::from)?);
             component.write_all(bytes)?;
-            let (_, artifact) =
-                compile_in_child(component.as_fd(), profile, &JobLimits::default())?;
-            Ok((flavour, artifact))
+            let limits = JobLimits::quick();
+            Ok(compile_in_child(component.as_fd(), profile, fuel, &limits)?)
         };
-        GUESTS
-            .into_iter()
-            .map(artifact)
-            .collect::<Result<_, _>>()
-            .map(Neighbours)
+        let artifacts: Result<_, _> = GUESTS.into_iter().map(artifact).collect();
+        artifacts.map(Neighbours)
     }
 
-    /// Each flavour and the guest's artifact for it.
-    pub(super) fn artifacts(&self) -> impl Iterator<Item = (Flavour, &OwnedFd)> {
-        self.0
-            .iter()
-            .map(|(flavour, artifact)| (*flavour, artifact))
+    /// The guest's artifact for the engine of a flavour.
+    pub(super) fn artifact(&self, flavour: Flavour) -> Result<BorrowedFd<'_>, Unproved> {
+        let same = |it: &&(Flavour, OwnedFd)| {
+            it.0 == flavour || it.0.counts_fuel() && flavour.counts_fuel()
+        };
+        match self.0.iter().find(same) {
+            Some((_, artifact)) => Ok(artifact.as_fd()),
+            None => Err(Unproved::Guest(format!("there is none for {flavour:?}"))),
+        }
     }
 }
 
@@ -151,6 +153,8 @@ impl Neighbour {
     fn new(engine: &Engine, component: &Component) -> wasmtime::Result<Neighbour> {
         let mut store = Store::new(engine, ());
         store.set_epoch_deadline(NO_DEADLINE);
+        // Refused where code counts none.
+        let _ = store.set_fuel(FUEL);
         let instance = Linker::new(engine).instantiate(&mut store, component)?;
         let mine = instance.get_typed_func::<(), (WasmList<u8>,)>(&mut store, "mine")?;
         let read = instance.get_typed_func::<(u32,), (u32,)>(&mut store, "read")?;
@@ -187,7 +191,7 @@ mod tests {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/stripes");
         let text = std::fs::read_to_string(dir.join("neighbour.wat")).unwrap();
         let p3 = text.replace("incoming-handler@0.2.0", "handler@0.3.0");
-        for ((_, bytes), (file, text)) in GUESTS.into_iter().zip([("p2", text), ("p3", p3)]) {
+        for (bytes, file, text) in [(P2, "p2", text), (P3, "p3", p3)] {
             let made = wat::parse_str(text).unwrap();
             if std::env::var_os("SKEP_BLESS").is_some() {
                 std::fs::write(dir.join(format!("neighbour.{file}.wasm")), made).unwrap();
@@ -201,8 +205,8 @@ mod tests {
     #[test]
     fn a_pool_without_stripes_proves_nothing() {
         let profile = Profile::find("local", Path::new("")).unwrap();
-        for (flavour, bytes) in GUESTS {
-            let (_, artifact) = settings::compile_component(bytes, &profile).unwrap();
+        for (bytes, fuel) in GUESTS {
+            let (flavour, artifact) = settings::compile_counting(bytes, &profile, fuel).unwrap();
             let engine = Engine::new(&settings::worker(flavour, &profile, true)).unwrap();
             // SAFETY: it was compiled just now.
             #[allow(unsafe_code)]

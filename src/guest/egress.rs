@@ -1,10 +1,13 @@
-//! Outbound HTTP: linked, so that components which import it load, and denied at the call.
+//! Outbound HTTP and name lookup: linked, so that components which import them load, and denied at the call.
 
 use std::sync::{Arc, LazyLock};
 
 use http::HeaderName;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::p2::Network;
+use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
+use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode as NetworkError;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{
@@ -73,6 +76,25 @@ pub(super) fn link_outgoing_handler(linker: &mut Linker<State>) -> wasmtime::Res
              -> wasmtime::Result<(Handled,)> {
                 store.data_mut().table().delete(request)?;
                 Ok((Err(ErrorCode::HttpRequestDenied),))
+            },
+        )
+}
+
+/// Links `wasi:sockets/ip-name-lookup@0.2`. The stock one asks whether lookups are allowed only after it
+/// has started a tokio runtime: threads of their own, which a worker must not have.
+///
+/// # Errors
+/// When the interface cannot be defined.
+pub(super) fn link_name_lookup(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    type Resolved = Result<Resource<ResolveAddressStream>, NetworkError>;
+    linker
+        .instance("wasi:sockets/ip-name-lookup@0.2.12")?
+        .func_wrap(
+            "resolve-addresses",
+            |_: StoreContextMut<'_, State>,
+             (_network, _name): (Resource<Network>, String)|
+             -> wasmtime::Result<(Resolved,)> {
+                Ok((Err(NetworkError::PermanentResolverFailure),))
             },
         )
 }

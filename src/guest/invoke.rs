@@ -58,13 +58,22 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<wasmtime_wasi_http::Error>,
 {
-    let (mut store, handler) = place(program, &call).await?;
+    let (mut account, handler) = place(program, &call).await?;
+    let store = &mut account.store;
     let result = match handler {
-        WasiProxy::P2(proxy) => handle_p2(&mut store, &proxy, call.request, call.respond).await,
+        WasiProxy::P2(proxy) => handle_p2(store, &proxy, call.request, call.respond).await,
         // On the heap, so that the future of a 0.2 request is not as large as this one's.
-        proxy => Box::pin(handle_p3(&mut store, &proxy, call.request, call.respond)).await,
+        proxy => Box::pin(handle_p3(store, &proxy, call.request, call.respond)).await,
     };
-    result.map_err(|error| failure(error, store.data()))
+    account.note();
+    match result {
+        Ok(()) if account.is_overdrawn() => Err(Failure {
+            reason: Reason::FuelExhausted,
+            detail: "it ended with more fuel used than it may".to_owned(),
+        }),
+        Ok(()) => Ok(()),
+        Err(error) => Err(account.failure(error)),
+    }
 }
 
 /// Makes a store and an instance in it.
@@ -75,26 +84,35 @@ where
 async fn place<B>(
     program: &Program,
     call: &Invocation<B>,
-) -> Result<(Store<State>, WasiProxy), Failure> {
+) -> Result<(FuelAccount, WasiProxy), Failure> {
     let mut left = program.stripes;
     loop {
-        let mut store = store(program, call);
+        let mut account = open(program, call)?;
         left = left.saturating_sub(1);
-        match instantiate(&mut store, &program.proxy).await {
-            Ok(handler) => return Ok((store, handler)),
+        match instantiate(&mut account.store, &program.proxy).await {
+            Ok(handler) => return Ok((account, handler)),
             Err(error) if left > 0 && error.is::<PoolConcurrencyLimitError>() => {}
-            Err(error) => return Err(failure(error, store.data())),
+            Err(error) => {
+                account.note();
+                return Err(account.failure(error));
+            }
         }
     }
 }
 
-fn store<B>(program: &Program, call: &Invocation<B>) -> Store<State> {
+/// A store of its own for one request, within the limits of its tenant.
+fn open<B>(program: &Program, call: &Invocation<B>) -> Result<FuelAccount, Failure> {
     let state = State::new(
         std::sync::Arc::clone(&call.grants),
         Rc::clone(&call.meter),
         Rc::clone(&call.sink),
     );
-    let mut store = Store::new(&program.engine, state);
+    let mut account = FuelAccount {
+        store: Store::new(&program.engine, state),
+        limit: program.counts_fuel.then_some(call.grants.fuel),
+    };
+    account.open().map_err(|error| account.failure(error))?;
+    let store = &mut account.store;
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(on_tick);
     store.limiter(|state| &mut state.allowance);
@@ -105,7 +123,7 @@ fn store<B>(program: &Program, call: &Invocation<B>) -> Store<State> {
     {
         table.set_max_capacity(call.grants.handles);
     }
-    store
+    Ok(account)
 }
 
 async fn instantiate(store: &mut Store<State>, proxy: &Proxy) -> wasmtime::Result<WasiProxy> {
@@ -113,6 +131,53 @@ async fn instantiate(store: &mut Store<State>, proxy: &Proxy) -> wasmtime::Resul
         Proxy::P2(pre) => WasiProxy::P2(pre.instantiate_async(store).await?),
         Proxy::P3(pre) => WasiProxy::P3(pre.instantiate_async(store).await?),
     })
+}
+
+/// A request's store and the fuel that it may use, where its code counts any.
+///
+/// Compiled code looks at the fuel when it enters a function or a loop, and may have used a little
+/// more when it ends. So it is given one unit more than the limit: whoever has none left at the end
+/// has used more than the limit, to the unit, whatever was looked at.
+struct FuelAccount {
+    store: Store<State>,
+    limit: Option<u64>,
+}
+
+impl FuelAccount {
+    fn open(&mut self) -> wasmtime::Result<()> {
+        match self.limit {
+            Some(limit) => self.store.set_fuel(limit.saturating_add(1)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what was used. A guest that was interrupted at a tick has its count in a register, and
+    /// what the store says then is old: it is left out.
+    fn note(&self) {
+        let meter = &self.store.data().meter;
+        if let Some(limit) = self.limit
+            && !meter.exhausted()
+            && let Ok(left) = self.store.get_fuel()
+        {
+            let used = limit.saturating_add(1).saturating_sub(left);
+            meter.set_fuel_used(used.min(limit));
+        }
+    }
+
+    fn is_overdrawn(&self) -> bool {
+        self.limit.is_some() && matches!(self.store.get_fuel(), Ok(0))
+    }
+
+    fn failure(&self, error: wasmtime::Error) -> Failure {
+        let state = self.store.data();
+        if self.is_overdrawn() && !state.meter.exhausted() {
+            return Failure {
+                reason: Reason::FuelExhausted,
+                detail: one_line(error),
+            };
+        }
+        failure(error, state)
+    }
 }
 
 async fn handle_p2<B>(
@@ -183,9 +248,21 @@ where
 fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     Ok(match store.data().meter.on_tick() {
         Verdict::Continue => UpdateDeadline::Continue(1),
-        Verdict::Yield => UpdateDeadline::YieldCustom(1, Box::pin(scheduler::preempt())),
+        Verdict::Yield => UpdateDeadline::YieldCustom(1, Box::pin(scheduler::give_way())),
         Verdict::Exhausted => UpdateDeadline::Interrupt,
     })
+}
+
+/// What Wasmtime says, in types that are not public, of a host call that copies too much out of the guest and
+/// of a component that holds or lends too many handles.
+const EXHAUSTED: [&str; 2] = [
+    "fuel allocated for hostcalls",
+    "store handle limit exceeded",
+];
+
+fn is_exhausted(error: &wasmtime::Error) -> bool {
+    let cause = error.root_cause().to_string();
+    EXHAUSTED.iter().any(|text| cause.contains(text))
 }
 
 /// Whose fault an error is. The state knows better than the error: a guest that is refused memory
@@ -208,8 +285,7 @@ fn failure(error: wasmtime::Error, state: &State) -> Failure {
             error.downcast_ref::<FieldMapError>(),
             Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields)
         )
-        // The error of a host call that copies too much has no public type.
-        || error.root_cause().to_string().contains("fuel allocated for hostcalls")
+        || is_exhausted(&error)
     {
         Reason::ResourceExhausted
     } else {

@@ -1,19 +1,19 @@
 //! The two linkers: which implementation answers each import.
 //!
 //! The stock implementations are linked first and ours shadow some of them: those that would need
-//! tokio, and streams and pollables, which must not cause the lazily made parts of [`State`] to
+//! tokio, clocks, which are exact there, and streams and pollables, which must not cause the lazily made parts of [`State`] to
 //! be made.
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
-use wasmtime_wasi::p2::bindings::clocks::monotonic_clock as clock_p2;
-use wasmtime_wasi::p3::bindings::clocks::monotonic_clock as clock_p3;
+use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock as clock_p2, wall_clock as wall_p2};
+use wasmtime_wasi::p3::bindings::clocks::{monotonic_clock as clock_p3, system_clock as wall_p3};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::{WasiHttp, p2 as http_p2, p3 as http_p3};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::State;
-use super::clocks::{Clock, Clocks};
-use super::egress::link_outgoing_handler;
+use super::clocks::Clocks;
+use super::egress::{link_name_lookup, link_outgoing_handler};
 
 struct Streams;
 
@@ -31,7 +31,8 @@ pub fn link_p2(l: &mut Linker<State>) -> wasmtime::Result<()> {
     io::error::add_to_linker::<_, Streams>(l, State::table)?;
     io::poll::add_to_linker::<_, Streams>(l, State::table)?;
     io::streams::add_to_linker::<_, Streams>(l, State::table)?;
-    clock_p2::add_to_linker::<_, Clocks>(l, |state| Clock(state.table()))?;
+    clock_p2::add_to_linker::<_, Clocks>(l, State::clock)?;
+    wall_p2::add_to_linker::<_, Clocks>(l, State::clock)?;
 
     let options = http_p2::bindings::LinkOptions::default();
     http_p2::bindings::http::types::add_to_linker::<_, WasiHttp>(
@@ -39,7 +40,8 @@ pub fn link_p2(l: &mut Linker<State>) -> wasmtime::Result<()> {
         &(&options).into(),
         State::http,
     )?;
-    link_outgoing_handler(l)
+    link_outgoing_handler(l)?;
+    link_name_lookup(l)
 }
 
 /// Links everything that a WASI 0.3 component may import: 0.3 itself, and 0.2 for the parts of
@@ -50,6 +52,7 @@ pub fn link_p2(l: &mut Linker<State>) -> wasmtime::Result<()> {
 pub fn link_p3(l: &mut Linker<State>) -> wasmtime::Result<()> {
     link_p2(l)?;
     wasmtime_wasi::p3::add_to_linker(l)?;
-    clock_p3::add_to_linker::<_, Clocks>(l, |state| Clock(state.table()))?;
+    clock_p3::add_to_linker::<_, Clocks>(l, State::clock)?;
+    wall_p3::add_to_linker::<_, Clocks>(l, State::clock)?;
     http_p3::add_to_linker(l)
 }

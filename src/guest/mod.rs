@@ -5,12 +5,13 @@
 //! |---|---|
 //! | `wasi:http/types` | stock |
 //! | `wasi:http/outgoing-handler`, `client` | [`egress`]: `HTTP-request-denied` |
-//! | `wasi:clocks/monotonic-clock` | [`clocks`]: waits on the worker's timers |
+//! | `wasi:clocks` | [`clocks`]: coarse, and waits on the worker's timers |
 //! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
-//! | `wasi:random`, `wall-clock`, `environment`, `exit`, … | stock |
+//! | `wasi:random`, `environment`, `exit`, … | stock |
+//! | `wasi:sockets/ip-name-lookup@0.2` | [`egress`]: `permanent-resolver-failure` |
 //! | `wasi:filesystem`, `wasi:sockets` | stock, with nothing opened and every address denied |
 
-mod clocks;
+pub mod clocks;
 mod egress;
 mod invoke;
 mod linker;
@@ -27,6 +28,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::config::{Limits, limits};
 use crate::engine::{Allowance, Meter};
+use crate::scheduler;
 
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
@@ -44,6 +46,8 @@ pub struct Grants {
     pub memory_bytes: usize,
     /// Elements of all tables of one instance.
     pub table_elements: usize,
+    /// Fuel of one request; 0 where its program does not count any.
+    pub fuel: u64,
     /// Host resources alive at once in one instance.
     pub handles: usize,
     /// Bytes that one host call may copy out of the guest.
@@ -61,6 +65,7 @@ impl Grants {
             env: env.clone(),
             memory_bytes: (limits.memory_mib as usize) << 20,
             table_elements: limits.table_elements,
+            fuel: limits.fuel,
             handles: limits.handles,
             hostcall_bytes: limits.hostcall_bytes,
             log_line_bytes: limits.log_line_bytes,
@@ -78,6 +83,7 @@ pub struct State {
     meter: SendWrapper<Rc<Meter>>,
     grants: Arc<Grants>,
     output: stdio::Output,
+    wall: clocks::Frozen,
     /// Made when the guest first asks for something of it: most requests never do, and seeding
     /// its random generators costs more than the whole of a small request's host calls.
     wasi: Option<Box<WasiCtx>>,
@@ -97,6 +103,7 @@ impl State {
             allowance: Allowance::new(grants.memory_bytes, grants.table_elements),
             meter: SendWrapper::new(meter),
             output: stdio::Output::new(sink, grants.log_line_bytes, grants.log_bytes_per_request),
+            wall: clocks::Frozen::default(),
             grants,
             wasi: None,
         }
@@ -104,6 +111,14 @@ impl State {
 
     fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    fn clock(&mut self) -> clocks::Clock<'_> {
+        clocks::Clock {
+            slice_ns: scheduler::slice_start_ns(),
+            table: &mut self.table,
+            frozen: &mut self.wall,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use http::header::{DATE, HeaderMap};
 use super::framing::ResponseFraming;
 use super::head::Version;
 use super::names::{TrailerRule, is_reserved_in_response, trailer_rule};
-use crate::fault::{FAULT_HEADER, REASON_HEADER, Reason};
+use crate::fault::{FAULT_HEADER, REASON_HEADER, Refusal};
 
 /// Tells a client that waits to send its body (RFC 9110 §15.2.1).
 pub const CONTINUE_100: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -89,12 +89,16 @@ pub fn encode_last_chunk(dst: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
 /// `head_only` is for the answer to HEAD. Nothing may cache it: the next request may well succeed.
 pub fn encode_fault(
     dst: &mut Vec<u8>,
-    reason: Reason,
+    refusal: impl Into<Refusal>,
     version: Version,
     keep_alive: bool,
     head_only: bool,
     date: &[u8; 29],
 ) {
+    let Refusal {
+        reason,
+        retry_after_s,
+    } = refusal.into();
     let body = [reason.code(), ": ", reason.explain(), "\n"];
     let body_len = body.iter().map(|part| part.len() as u64).sum();
 
@@ -103,7 +107,7 @@ pub fn encode_fault(
     put_field(dst, "cache-control", b"no-store");
     put_field(dst, FAULT_HEADER, reason.fault().as_str().as_bytes());
     put_field(dst, REASON_HEADER, reason.code().as_bytes());
-    if let Some(seconds) = reason.retry_after_s() {
+    if let Some(seconds) = retry_after_s {
         put_number_field(dst, "retry-after", u64::from(seconds));
     }
     put_field(dst, "date", date);

@@ -9,21 +9,20 @@ use super::confine;
 use super::landlock::{Rule, read_files};
 use super::seccomp::{Allow, Check, NOT_WRITABLE_CODE, allow, allow_if};
 use super::{Layer, Report};
-use crate::config::Profile;
 use crate::sys::ring;
 
 /// Locks a worker down. Its engine is made (that reads `/proc`); it has one thread.
 ///
 /// `artifacts` is open on the directory of artifacts: a worker maps those it is given by descriptor,
 /// and the kernel checks that they come from there. `start` starts what needs threads and makes the
-/// ring, disabled. `profile` is what the engine was made for.
+/// ring, disabled. `striped`: its memories have protection keys.
 ///
 /// # Errors
 /// Those of `start`; a ring that cannot be enabled; a layer of `required` that is not there.
 pub fn lockdown<T>(
     artifacts: Option<OwnedFd>,
     required: &[Layer],
-    profile: &Profile,
+    striped: bool,
     start: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<(T, Report)> {
     let mut report = Report::default();
@@ -36,10 +35,9 @@ pub fn lockdown<T>(
     confine::drop_capabilities(&mut report);
     let started = start()?;
     confine::restrict_ring(&mut report, ring::find()?.as_fd(), OPERATIONS)?;
-    let striped = match profile.memory_protection_keys {
-        0 => &[],
-        _ => STRIPED_CALLS,
-    };
+    #[cfg(feature = "red-team")]
+    crate::sys::red_team::before_the_filter();
+    let striped = if striped { STRIPED_CALLS } else { &[] };
     confine::seal(&mut report, &[CALLS, striped]);
     report.require(required).map_err(io::Error::other)?;
     Ok((started, report))

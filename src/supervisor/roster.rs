@@ -114,7 +114,9 @@ impl Roster {
             .place(&tenant.name, &tenant.cores, memory_mib, current);
         let generation = match before {
             Some(before)
-                if before.stamp == stamp && before.placed.tenant.component == tenant.component =>
+                if before.stamp == stamp
+                    && before.placed.tenant.component == tenant.component
+                    && counts_fuel(&before.placed.tenant) == counts_fuel(tenant) =>
             {
                 before.placed.generation
             }
@@ -132,6 +134,11 @@ impl Roster {
             stamp,
         }
     }
+}
+
+/// Code that counts fuel is other code: another version, as a changed component is.
+fn counts_fuel(tenant: &Tenant) -> bool {
+    tenant.limits.fuel > 0
 }
 
 fn stamp(component: &Path) -> Stamp {
@@ -157,6 +164,7 @@ mod tests {
             hosts: vec![HostPattern::Exact(format!("{name}.test"))],
             cores,
             env: Default::default(),
+            share: Default::default(),
             limits: Limits {
                 cpu_ms: 50,
                 wall_ms: 1000,
@@ -170,6 +178,7 @@ mod tests {
                 handles: 1,
                 hostcall_bytes: 1,
                 table_elements: 1,
+                ..Limits::default()
             },
         }
     }
@@ -222,14 +231,24 @@ mod tests {
             "b",
             "file order"
         );
+        let fuel = |fuel| {
+            let limits = limits.limits.clone();
+            let limits = Limits { fuel, ..limits };
+            Tenant {
+                limits,
+                ..a.clone()
+            }
+        };
+        assert_eq!(words(&roster.apply(&[b.clone(), fuel(5)])), ["~a@3"]);
+        assert_eq!(words(&roster.apply(&[b.clone(), fuel(6)])), ["~a@3"]);
         fs::write(&one, "1, again").unwrap();
         assert_eq!(
             words(&roster.apply(&[limits, b.clone(), c.clone()])),
-            ["~a@3", "+c"]
+            ["~a@4", "+c"]
         );
         assert_eq!(words(&roster.apply(&[c])), ["-a", "-b"]);
         assert_eq!(words(&roster.apply(&[a])), ["-c", "+a"]);
-        assert_eq!(roster.tenants().next().unwrap().generation, 5);
+        assert_eq!(roster.tenants().next().unwrap().generation, 6);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub mod namespaces;
 pub mod pkeys;
 pub mod priority;
 pub mod process;
+#[cfg(feature = "red-team")]
+pub mod red_team;
 pub mod report;
 pub mod ring;
 pub mod signal;

@@ -60,11 +60,11 @@ impl Needs {
         let own = host
             .into_iter()
             .flat_map(|host| host.core_profiles.values())
-            .map(|own| own.profile.mappings_needed(tenants));
+            .map(|own| own.profile.mappings_needed(tenants, false));
         Needs {
             profile: name_of(profile).to_owned(),
             workers: host.map(|host| host.cores.clone()),
-            mappings: own.fold(profile.mappings_needed(tenants), u64::max),
+            mappings: own.fold(profile.mappings_needed(tenants, false), u64::max),
             open_files: connections + tenants as u64 + OPEN_FILES_OTHER,
         }
     }

@@ -12,9 +12,11 @@ use rustc_hash::FxHashMap;
 use crate::config::{Http, Profile, limits};
 use crate::engine::Engines;
 use crate::engine::meter::Metered;
+use crate::fault::Reason;
 use crate::guest::Failure;
 use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
+use crate::worker::admission::{Pass, Slots};
 use crate::worker::connection::Idle;
 use crate::worker::exchange::finish_detached;
 use crate::worker::log::Log;
@@ -36,7 +38,7 @@ pub struct Core {
     /// Its tenants.
     pub tenants: Tenants,
     /// Guests that may run at once.
-    pub slots: Rc<Semaphore>,
+    pub slots: Slots,
     /// Where lines go.
     pub log: Log,
     /// Every worker's mailbox, in worker order; empty when there is only this one.
@@ -67,7 +69,7 @@ impl Core {
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
-            slots: Semaphore::new(profile.running_max),
+            slots: Slots::new(&profile),
             places: Semaphore::new(http.connections_max),
             tenants: Tenants::new(index, log.clone()),
             compile_waiters: Semaphore::new(limits::ARTIFACT_WAITERS_MAX),
@@ -125,17 +127,31 @@ impl Core {
     }
 
     /// Lets a guest run on after its response was sent, until it is done or out of time.
-    pub fn detach<F>(self: &Rc<Self>, tenant: &Rc<Tenant>, guest: Metered<F>, deadline: Instant)
-    where
+    pub fn detach<F>(
+        self: &Rc<Self>,
+        tenant: &Rc<Tenant>,
+        guest: Metered<F>,
+        deadline: Instant,
+        pass: Pass,
+    ) where
         F: Future<Output = Result<(), Failure>> + 'static,
     {
         let (core, tenant) = (Rc::clone(self), Rc::clone(tenant));
         self.track((), async move {
-            if let Some(failure) = finish_detached(guest, deadline).await {
-                core.log
-                    .tenant_fault(tenant.name(), Some(failure.reason), &failure.detail);
+            let failure = finish_detached(guest, deadline).await;
+            core.settle(&tenant, pass, failure.as_ref().map(|it| it.reason));
+            if let Some(failure) = failure {
+                tenant.log.fault(Some(failure.reason), &failure.detail);
             }
         });
+    }
+
+    /// A guest has ended: counts how, and says so when its tenant is quarantined for it or is free
+    /// again.
+    pub fn settle(&self, tenant: &Tenant, pass: Pass, reason: Option<Reason>) {
+        if let Some(change) = pass.settle(reason) {
+            self.log.quarantine(tenant.name(), change, reason);
+        }
     }
 
     /// Runs a task that the drain waits for; `place` is given back when it is done.

@@ -22,16 +22,17 @@ use wasmtime_wasi_http::Error;
 
 use crate::engine::meter::Metered;
 use crate::engine::{Meter, Program};
-use crate::fault::Reason;
+use crate::fault::{Reason, Refusal};
 use crate::guest::{Failure, Invocation, Response, invoke};
 use crate::http::{self as codec, BodyDecoder, BodyLength, RequestHead};
 use crate::scheduler;
+use crate::worker::admission::Admitted;
 use crate::worker::core::Core;
 use crate::worker::inbound::{Inbound, RequestBody, pump};
 use crate::worker::outbound::{self, Asked, Sent};
 use crate::worker::runtime::within;
 use crate::worker::stream::{Reader, Writer};
-use crate::worker::tenant::{Admitted, Tenant};
+use crate::worker::tenant::Tenant;
 
 /// What came of a request.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// CPU time of the guest, in nanoseconds.
     pub cpu_ns: u64,
+    /// Fuel that the guest used, where it counts any and has ended by itself.
+    pub fuel: Option<u64>,
 }
 
 /// What the three parts tell each other.
@@ -77,30 +80,44 @@ pub async fn exchange(
     // where its next request begins is not known.
     let keep_alive = asked.keep_alive;
     asked.keep_alive &= !head.expect_continue;
+    let pass = match tenant.admission.enter() {
+        Ok(pass) => pass,
+        Err(refusal) => return refuse(writer, &asked, refusal).await,
+    };
     // The program first: a request that waits for the compiler holds nobody's place.
     let (program, grants) = match tenant.program(core).await {
         Ok(version) => version,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
-    let admitted = match tenant.admit(&core.slots).await {
+    let admitted = match tenant.admission.admit(core.slots.of(&program)).await {
         Ok(admitted) => admitted,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
+    if let Err(refusal) = pass.check() {
+        return refuse(writer, &asked, refusal).await;
+    }
     // Time in the queue is not the program's.
     let started = Instant::now();
-    if !scheduler::is_open() && within(tenant.wall(), scheduler::arrive()).await.is_none() {
-        return refuse(writer, &asked, Reason::NoSlot).await;
+    if !scheduler::may_run(&tenant.account) {
+        let arrive = scheduler::arrive(&tenant.account);
+        if within(tenant.wall(), arrive).await.is_none() {
+            let reason = match tenant.account.is_capped() {
+                true => Reason::QueueTimeout,
+                false => Reason::NoSlot,
+            };
+            return refuse(writer, &asked, reason).await;
+        }
     }
     asked.keep_alive = keep_alive;
 
-    let meter = Rc::new(Meter::new(tenant.cpu_budget_ns));
+    let meter = Rc::new(Meter::new(Rc::clone(&tenant.account), tenant.cpu_budget_ns));
     let inbound = Rc::new(Inbound::default());
     let expect_continue = head.expect_continue;
     let (respond, response) = oneshot::channel();
     let call = Invocation {
         grants,
         meter: Rc::clone(&meter),
-        sink: Rc::clone(&tenant.sink),
+        sink: Rc::clone(&tenant.log) as _,
         request: guest_request(head, &inbound),
         respond,
     };
@@ -151,18 +168,20 @@ pub async fn exchange(
     .await;
 
     if let Some(detail) = progress.detail.take() {
-        core.log.tenant_fault(tenant.name(), reason, &detail);
+        tenant.log.fault(reason, &detail);
     }
-    if let Some(guest) = guest
-        && sent.is_some_and(|sent| sent.broken.is_none())
-    {
-        inbound.fail(Error::ConnectionTerminated);
-        core.detach(tenant, guest, started + tenant.wall());
+    match guest {
+        Some(guest) if sent.is_some_and(|sent| sent.broken.is_none()) => {
+            inbound.fail(Error::ConnectionTerminated);
+            core.detach(tenant, guest, started + tenant.wall(), pass);
+        }
+        _ => core.settle(tenant, pass, reason),
     }
     Outcome {
         sent,
         reason,
         cpu_ns: meter.used_ns(),
+        fuel: meter.fuel_used(),
     }
 }
 
@@ -287,11 +306,14 @@ async fn stoppable<F: Future>(send: F, progress: &Progress) -> Result<F::Output,
 }
 
 /// Answers with a fault instead of a guest's response.
-pub async fn refuse(writer: &mut Writer, asked: &Asked, reason: Reason) -> Outcome {
+pub async fn refuse(writer: &mut Writer, asked: &Asked, refusal: impl Into<Refusal>) -> Outcome {
+    let refusal = refusal.into();
+    let reason = refusal.reason;
     let mut outcome = Outcome {
         sent: None,
         reason: Some(reason),
         cpu_ns: 0,
+        fuel: None,
     };
     if reason == Reason::ClientGone {
         return outcome;
@@ -300,7 +322,7 @@ pub async fn refuse(writer: &mut Writer, asked: &Asked, reason: Reason) -> Outco
     let head_only = asked.method == http::Method::HEAD;
     codec::encode_fault(
         &mut writer.out,
-        reason,
+        refusal,
         asked.version,
         keep_alive,
         head_only,

@@ -77,8 +77,9 @@ fn artifact(host: &Host, component: &Path) -> anyhow::Result<(Flavour, OwnedFd)>
         Err(error) => {
             report::line(format_args!("not keeping the compiled program: {error}"));
             let component = std::fs::File::open(component)?;
-            let job = JobLimits::default();
-            Ok(compile_in_child(component.as_fd(), &host.profile, &job)?)
+            let job = JobLimits::for_component(component.metadata()?.len());
+            let compiled = compile_in_child(component.as_fd(), &host.profile, false, &job);
+            Ok(compiled?)
         }
     }
 }

@@ -13,10 +13,12 @@ use bytes::Bytes;
 
 use crate::config::{AccessLog, limits};
 use crate::fault::{Fault, Reason};
-use crate::guest::{LineSink, Stream};
+use crate::guest::Stream;
 use crate::http::RequestHead;
 use crate::sys::channel::Channel;
 use crate::worker::exchange::Outcome;
+use crate::worker::json;
+use crate::worker::quarantine::Change;
 
 /// Where a worker's lines go.
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl Log {
             bytes: outcome.sent.map_or(0, |sent| sent.bytes),
             wall_us: started.elapsed().as_micros() as u64,
             cpu_us: outcome.cpu_ns / 1000,
+            fuel: outcome.fuel,
         };
         self.json(&line);
     }
@@ -140,7 +143,7 @@ impl Log {
             fault: reason.map_or(Fault::Tenant, Reason::fault).as_str(),
             detail: &detail[..cut],
         };
-        if matches!(*self.0.destination.borrow(), Destination::Terminal) {
+        if self.is_terminal() {
             let code = reason.map_or("failed", Reason::code);
             eprintln!("skep: {code}: {detail}");
             return;
@@ -148,12 +151,43 @@ impl Log {
         self.json(&line);
     }
 
-    /// Takes the output of one tenant's guests.
-    pub fn sink(&self, tenant: &str) -> Rc<dyn LineSink> {
-        Rc::new(TenantSink {
-            log: self.clone(),
-            tenant: tenant.into(),
-        })
+    /// A tenant is quarantined, for longer, or not any more; `reason` is what ended the request that
+    /// decided it.
+    pub fn quarantine(&self, tenant: &str, change: Change, reason: Option<Reason>) {
+        let (state, pause_ns) = match change {
+            Change::Begun(pause_ns) => ("begun", pause_ns),
+            Change::Extended(pause_ns) => ("extended", pause_ns),
+            Change::Ended => ("ended", 0),
+        };
+        let line = QuarantineLine {
+            time: now(),
+            kind: "quarantine",
+            tenant,
+            state,
+            reason: reason.map(Reason::code),
+            pause_s: pause_ns / 1_000_000_000,
+        };
+        self.json(&line);
+    }
+
+    /// A line that a tenant's guest wrote.
+    pub fn output(&self, tenant: &str, stream: Stream, line: &[u8]) {
+        if self.is_terminal() {
+            print_raw(stream, line);
+            return;
+        }
+        self.json(&OutputLine {
+            time: now(),
+            kind: "output",
+            tenant,
+            stream: stream.name(),
+            line: &String::from_utf8_lossy(line),
+        });
+    }
+
+    /// Whether lines go to the person who runs one app.
+    pub fn is_terminal(&self) -> bool {
+        matches!(*self.0.destination.borrow(), Destination::Terminal)
     }
 
     /// Sends what is gathered, a few milliseconds after the first line; never returns.
@@ -203,7 +237,7 @@ impl Log {
 
     fn json(&self, line: &impl serde::Serialize) {
         let mut text = Vec::with_capacity(256);
-        if serde_json::to_writer(&mut text, line).is_err() {
+        if json::write(&mut text, line).is_err() {
             return; // plain structs of strings and numbers: cannot fail
         }
         text.push(b'\n');
@@ -246,6 +280,8 @@ struct AccessLine<'a> {
     bytes: u64,
     wall_us: u64,
     cpu_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fuel: Option<u64>,
 }
 
 #[derive(serde::Serialize)]
@@ -268,36 +304,20 @@ struct OutputLine<'a> {
 }
 
 #[derive(serde::Serialize)]
+struct QuarantineLine<'a> {
+    time: f64,
+    kind: &'a str,
+    tenant: &'a str,
+    state: &'a str,
+    reason: Option<&'a str>,
+    pause_s: u64,
+}
+
+#[derive(serde::Serialize)]
 struct DroppedLine<'a> {
     time: f64,
     kind: &'a str,
     lines: u64,
-}
-
-struct TenantSink {
-    log: Log,
-    tenant: Box<str>,
-}
-
-impl LineSink for TenantSink {
-    fn line(&self, stream: Stream, line: &[u8]) {
-        if matches!(*self.log.0.destination.borrow(), Destination::Terminal) {
-            print_raw(stream, line);
-            return;
-        }
-        self.log.json(&OutputLine {
-            time: now(),
-            kind: "output",
-            tenant: &self.tenant,
-            stream: stream.name(),
-            line: &String::from_utf8_lossy(line),
-        });
-    }
-
-    fn dropped(&self, bytes: usize) {
-        let detail = format!("{bytes} bytes of output were over log_bytes_per_request");
-        self.log.tenant_fault(&self.tenant, None, &detail);
-    }
 }
 
 /// An app's line as the app wrote it, for the person who runs it.

@@ -6,19 +6,25 @@
 //! log     ◄── lines                                          └──► another worker's mailbox
 //! ```
 
+mod admission;
 pub mod connection;
 pub mod core;
 mod exchange;
 mod inbound;
+mod json;
 mod local;
 pub mod log;
 mod outbound;
 mod process;
+mod quarantine;
 pub mod runtime;
 pub mod semaphore;
+mod split;
 mod stream;
 mod table;
 mod tenant;
+mod tenant_log;
+mod token_bucket;
 
 pub use local::run_app;
 pub use process::main;

@@ -14,9 +14,12 @@ use crate::accept::accept;
 use crate::config::{Profile, limits};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
 use crate::engine::{Engines, Neighbours};
+use crate::guest::clocks;
 use crate::isolation;
 use crate::scheduler::{self, Ticker};
 use crate::sys::channel::Channel;
+#[cfg(feature = "red-team")]
+use crate::sys::red_team;
 use crate::sys::{affinity, priority, process, swap};
 use crate::worker::connection::{Incoming, serve};
 use crate::worker::core::Core;
@@ -42,13 +45,21 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
 
     process::set_name(&format!("skep-worker-{}", start.index))?;
     let neighbours = neighbours(&start.profile)?;
+    let is_striped = neighbours.is_some();
     let (engines, ticked) = engines(&start.profile);
+    let engines = engines.proved_with(neighbours);
+    // On the thread that serves: it may touch striped memories once it has made their pool, and so may
+    // what it starts afterwards: its ring, the kernel's threads behind that, the ticker.
     engines.warm(Flavour::P2)?; // reads /proc
-    prove_stripes(start.index, &engines, neighbours)?;
+    if is_striped {
+        engines.warm(Flavour::P3)?;
+    }
     let null = std::fs::File::open("/dev/null")?;
+    #[cfg(feature = "red-team")]
+    let plan = red_team::plan(start.profile.ring_entries)?;
     priority::wake_next_at_once();
     let ((mut runtime, _ticker), isolation) =
-        isolation::worker::lockdown(Some(artifacts), &start.require, &start.profile, || {
+        isolation::worker::lockdown(Some(artifacts), &start.require, is_striped, || {
             // Before the worker pins itself, so that the ticker may run on any core.
             let ticker = ticked.start(&start.profile)?;
             priority::fair()?;
@@ -56,6 +67,8 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
             let runtime = runtime::build(start.profile.ring_entries, Ring::Disabled)?;
             Ok((runtime, ticker))
         })?;
+    #[cfg(feature = "red-team")]
+    red_team::attack(&plan)?;
     control.send(&FromWorker::Isolated(isolation), &[])?;
     runtime.block_on(async move {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
@@ -74,26 +87,6 @@ fn neighbours(profile: &Profile) -> anyhow::Result<Option<Neighbours>> {
     }
     profile.check_protection_keys().map_err(Error::msg)?;
     Ok(Some(Neighbours::compile(profile)?))
-}
-
-/// Makes both engines and proves their stripes, if there are any; another engine cannot be made once
-/// the worker is locked down.
-///
-/// On the thread that serves: it may touch striped memories once it has made their pool, and so may
-/// what it starts afterwards: its ring, the kernel's threads behind that, the ticker.
-fn prove_stripes(
-    index: usize,
-    engines: &Engines,
-    neighbours: Option<Neighbours>,
-) -> anyhow::Result<()> {
-    if let Some(neighbours) = neighbours {
-        let faulted = engines.prove_stripes(&neighbours)?;
-        tracing::info!(
-            "worker {index}: protection keys hold: {faulted} of {faulted} reads of a neighbouring \
-             memory faulted"
-        );
-    }
-    Ok(())
 }
 
 fn pin(start: &Start) -> std::io::Result<()> {
@@ -149,8 +142,10 @@ fn core(start: &Start, engines: Engines, log: Log, mailboxes: Vec<Channel>) -> R
 /// The tasks that every worker has, in a process of its own or not.
 pub(super) async fn spawn_helpers(core: &Rc<Core>, null: std::fs::File) -> anyhow::Result<()> {
     scheduler::install(core.profile.slice_us);
+    clocks::install(core.profile.clock_us);
     let ring = RingTurn::new(null).await?;
     monoio::spawn(scheduler::turner(async move || ring.turn().await));
+    monoio::spawn(scheduler::releaser(monoio::time::sleep));
     monoio::spawn(core.log.clone().flusher());
     Ok(())
 }

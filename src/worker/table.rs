@@ -67,13 +67,16 @@ impl Tenants {
                 continue;
             }
             let previous = known.and_then(|tenant| tenant.serving());
+            // What it used stays charged to it.
+            let account = known.map(|tenant| Rc::clone(&tenant.account));
             let program = self.program(name, placed.generation);
             let tenant = Tenant::new(
                 placed.clone(),
                 self.this_worker,
-                self.log.sink(name),
+                &self.log,
                 program,
                 previous,
+                account,
             );
             by_name.insert(name.clone(), Rc::new(tenant));
         }

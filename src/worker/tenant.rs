@@ -1,6 +1,6 @@
 //! Tenants as a worker knows them: limits, admission, program.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::{Rc, Weak};
@@ -12,10 +12,14 @@ use crate::config::limits;
 use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Program};
 use crate::fault::Reason;
-use crate::guest::{Grants, LineSink};
+use crate::guest::Grants;
+use crate::scheduler::Account;
+use crate::worker::admission::Admission;
 use crate::worker::core::Core;
+use crate::worker::log::Log;
 use crate::worker::runtime::within;
-use crate::worker::semaphore::{Permit, Semaphore};
+use crate::worker::split::{Split, serving};
+use crate::worker::tenant_log::TenantLog;
 
 /// A tenant in this worker's routing table.
 pub struct Tenant {
@@ -27,13 +31,15 @@ pub struct Tenant {
     pub here: bool,
     /// The worker that its requests are handed to when it is not.
     pub elsewhere: usize,
-    /// Where its guests' output goes.
-    pub sink: Rc<dyn LineSink>,
+    /// Where its guests' output and its faults go.
+    pub log: Rc<TenantLog>,
+    /// Its share of the core.
+    pub account: Rc<Account>,
     current: Version,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
-    running: Rc<Semaphore>,
-    queue_max: usize,
+    /// Which of its requests run, and when.
+    pub admission: Rc<Admission>,
 }
 
 /// A program and what its instances may do: a reload changes both at once.
@@ -46,38 +52,37 @@ pub struct Version {
 /// A loaded program and what its instances may do.
 pub type Runnable = (Rc<Program>, Arc<Grants>);
 
-/// A request's places: among its tenant's requests and in the worker's pool.
-#[derive(Debug)]
-pub struct Admitted {
-    _tenant: Permit,
-    _slot: Permit,
-}
-
 impl Tenant {
-    /// A tenant whose program comes from `program`, and until then from `previous`.
+    /// A tenant whose program comes from `program`, and until then from `previous`. Its use of the
+    /// core is charged to `account`, or to a new one.
     pub fn new(
         placed: Placed,
         this_worker: usize,
-        sink: Rc<dyn LineSink>,
+        log: &Log,
         program: Rc<ProgramCell>,
         previous: Option<Version>,
+        account: Option<Rc<Account>>,
     ) -> Self {
         let limits = &placed.tenant.limits;
-        let workers = placed.workers.len().max(1);
+        let share = &placed.tenant.share;
+        let account = account.unwrap_or_default();
+        account.configure(share.weight, share.cpu_share_max_permille);
+        let serving = serving(&placed.workers, limits);
+        let split = Split::of(this_worker, serving);
         let grants = Grants::of(&placed.tenant.env, limits);
         Self {
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
-            here: placed.workers.contains(&this_worker),
+            here: serving.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
-            elsewhere: placed.workers[this_worker % workers],
-            sink,
+            elsewhere: serving[this_worker % serving.len()],
+            log: TenantLog::new(log, &placed.tenant.name, limits, split),
+            account,
             current: Version {
                 program,
                 grants: Arc::new(grants),
             },
             previous: RefCell::new(previous),
-            running: Semaphore::new(limits.concurrency.div_ceil(workers)),
-            queue_max: limits.queue.div_ceil(workers),
+            admission: Admission::new(limits, split),
             placed,
         }
     }
@@ -90,41 +95,6 @@ impl Tenant {
     /// The wall time of one request.
     pub fn wall(&self) -> Duration {
         Duration::from_millis(self.placed.tenant.limits.wall_ms)
-    }
-
-    /// Waits for a place among the tenant's running requests and for a slot of the worker.
-    ///
-    /// # Errors
-    /// [`Reason::TenantBusy`] when its queue is full, [`Reason::QueueTimeout`] and
-    /// [`Reason::NoSlot`] when its turn did not come in time.
-    pub async fn admit(&self, slots: &Rc<Semaphore>) -> Result<Admitted, Reason> {
-        if let Some(tenant) = self.running.try_acquire()
-            && let Some(slot) = slots.try_acquire()
-        {
-            return Ok(Admitted {
-                _tenant: tenant,
-                _slot: slot,
-            });
-        }
-        if self.running.waiting() >= self.queue_max {
-            return Err(Reason::TenantBusy);
-        }
-        let wait = Duration::from_millis(self.placed.tenant.limits.queue_ms);
-        let has_place = Cell::new(false);
-        let both = async {
-            let tenant = self.running.acquire().await;
-            has_place.set(true);
-            let slot = slots.acquire().await;
-            Admitted {
-                _tenant: tenant,
-                _slot: slot,
-            }
-        };
-        match within(wait, both).await {
-            Some(admitted) => Ok(admitted),
-            None if has_place.get() => Err(Reason::NoSlot),
-            None => Err(Reason::QueueTimeout),
-        }
     }
 
     /// The tenant's program and what its instances may do: loads it when this is the first request,

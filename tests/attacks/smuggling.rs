@@ -8,18 +8,7 @@
 //! Background: RFC 9112 §11.2, and <https://portswigger.net/web-security/request-smuggling>. An entry
 //! that names an advisory is what that advisory's parser took.
 
-#![allow(
-    clippy::type_complexity,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "in a test, a panic is the report"
-)]
-
-#[path = "../common/mod.rs"]
-mod common;
-
-use common::{Tenant, TestHost};
+use crate::common::{Tenant, TestHost};
 
 /// What is smuggled. Its guest writes a log line, so that being served leaves a trace.
 const SMUGGLED: &str = "GET /log?n=1&len=3 HTTP/1.1\r\nHost: a.test\r\n\r\n";

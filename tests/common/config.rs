@@ -24,6 +24,7 @@ pub struct Tenant {
     component: PathBuf,
     cores: Option<String>,
     env: Vec<(String, String)>,
+    lines: Vec<String>,
     limits: Vec<(String, u64)>,
 }
 
@@ -42,6 +43,7 @@ impl Tenant {
             component: component.into(),
             cores: None,
             env: Vec::new(),
+            lines: Vec::new(),
             limits: Vec::new(),
         }
     }
@@ -72,6 +74,12 @@ impl Tenant {
         self
     }
 
+    /// A line of its section: `line("weight = 300")`.
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push(line.to_owned());
+        self
+    }
+
     /// One key of `[tenant.limits]`.
     pub fn limit(mut self, key: &str, value: u64) -> Self {
         self.limits.push((key.to_owned(), value));
@@ -95,6 +103,9 @@ impl Tenant {
         );
         if let Some(cores) = &self.cores {
             let _ = writeln!(out, "cores = {cores}");
+        }
+        for line in &self.lines {
+            let _ = writeln!(out, "{line}");
         }
         if !self.env.is_empty() {
             out.push_str("[tenant.env]\n");

@@ -95,6 +95,11 @@ impl TestHost {
         lines.iter().filter_map(|line| json(line)).collect()
     }
 
+    /// What it wrote to standard output so far: the ready line, then the log.
+    pub fn stdout_lines(&self) -> Vec<String> {
+        self.stdout.snapshot()
+    }
+
     /// Waits for a log line, which may have come already.
     #[track_caller]
     pub fn wait_for_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {

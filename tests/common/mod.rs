@@ -29,6 +29,7 @@
 )]
 
 mod client;
+mod component;
 mod config;
 mod host;
 mod process;
@@ -36,9 +37,10 @@ mod process;
 use std::time::Duration;
 
 pub use client::{Client, Response};
+pub use component::{component, core_module, two_stacks, written};
 pub use config::{Builder, Tenant, guest};
 pub use host::TestHost;
-pub use process::{cores, cpu_ns, memory_kib, pin_thread, reset_memory_peak};
+pub use process::{core_wait_ns, cores, cpu_ns, memory_kib, pin_thread, reset_memory_peak};
 
 /// Longest wait for something that has to happen: generous, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -34,10 +34,19 @@ pub fn memory_kib(pid: u32, key: &str) -> u64 {
 
 /// CPU time of a process's main thread so far, in nanoseconds.
 pub fn cpu_ns(pid: u32) -> u64 {
+    schedstat(pid)[0]
+}
+
+/// How long it was ready and had no core, in nanoseconds: others had it.
+pub fn core_wait_ns(pid: u32) -> u64 {
+    schedstat(pid)[1]
+}
+
+fn schedstat(pid: u32) -> [u64; 2] {
     let path = format!("/proc/{pid}/task/{pid}/schedstat");
     let text = fs::read_to_string(path).expect("reading schedstat");
-    let first = text.split_whitespace().next().expect("a number");
-    first.parse().expect("a number")
+    let mut numbers = text.split_whitespace().map(|word| word.parse());
+    [(); 2].map(|()| numbers.next().expect("a field").expect("a number"))
 }
 
 /// The children of a process that run that subcommand of skep, in the order they were started.

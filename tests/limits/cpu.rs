@@ -114,7 +114,7 @@ fn a_guest_gets_its_whole_budget_on_a_busy_core() {
 }
 
 /// Ends a thread that runs until it is told not to.
-struct StopOnDrop<'a>(&'a AtomicBool);
+pub(super) struct StopOnDrop<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {

@@ -62,13 +62,20 @@ fixed! {
 
     // Components and artifacts.
     COMPONENT_BYTES_MAX: u64 = 256 << 20, "bytes", "A component's file; a componentize-py one is 18 MB.";
+    INSTANTIATION_STEPS_MAX: usize = 500_000, "steps", "Instructions of constant expressions and entries of element segments of a component: executed at every instantiation, which no tick interrupts, in 4 ns each; a module has at most 100,000 elements in a table.";
     ARTIFACT_BYTES_MAX: u64 = 1 << 30, "bytes", "A compiled artifact; about twice its component's size.";
     ARTIFACT_WAIT_MS: u64 = 5_000, "ms", "How long a request waits for its tenant's artifact, then 503.";
     ARTIFACT_WAITERS_MAX: usize = 1_024, "requests", "Requests of one worker that wait for artifacts; above it 503.";
     COMPILE_WALL_MS: u64 = 120_000, "ms", "One compile job; a 12 MB JavaScript component takes 13 s on one core.";
+    COMPILE_CPU_S: u64 = 20, "s", "CPU time of one compile job, whatever its component's size, ten times what a program of 1 MB takes.";
+    COMPILE_CPU_S_PER_MIB: u64 = 10, "s", "More of it for each MiB of the component, up to twice compile_wall_ms: JavaScript and Python ones take 1 s.";
+    COMPILE_QUICK_CPU_S: u64 = 2, "s", "CPU time of a small component's first try; who needs more waits behind the large ones and starts again.";
+    COMPILE_QUICK_WALL_MS: u64 = 10_000, "ms", "Wall time of that try: on a busy core a job of the lowest priority gets a fifth of it, or less.";
+    COMPILE_DEBT_HALF_LIFE_S: u64 = 600, "s", "Of tenants that wait to be compiled the one with the least compile time lately is next; this long ago counts half.";
+    COMPILE_KILLED_RETRY_MS: u64 = 5_000, "ms", "Pause before a compile job that the host killed, mostly for want of memory, is tried once more.";
     COMPILE_MEMORY_MIB: u64 = 4_096, "MiB", "Address space of one compile job; a component that needs more is refused.";
-    COMPILE_JOBS_MAX: usize = 1, "jobs", "Compile jobs at once in each of two lanes, small and large, so that a new tenant does not starve the workers.";
-    COMPILE_SMALL_BYTES: u64 = 2 << 20, "bytes", "A component up to this compiles in the small lane: it never waits behind one that takes 20 s.";
+    COMPILE_JOBS_MAX: usize = 1, "jobs", "Compile jobs at once in each of two lanes, quick and slow, so that a new tenant does not starve the workers.";
+    COMPILE_SMALL_BYTES: u64 = 2 << 20, "bytes", "A component up to this is tried in the quick lane first: it never waits behind one that takes 20 s.";
 
     // Processes.
     CONTROL_MESSAGE_BYTES_MAX: usize = 192 << 10, "bytes", "A control message; below the kernel's default send buffer of 212,992.";
@@ -100,10 +107,16 @@ fixed! {
     DRAIN_POLL_MS: u64 = 5, "ms", "How often a drain looks whether everything is finished.";
     LINGER_BYTES_MAX: usize = 256 << 10, "bytes", "Read and dropped meanwhile; above it the socket closes.";
     LINGER_MS: u64 = 1_000, "ms", "After an error answer, before the socket closes: the client reads the answer first (RFC 9112 section 9.6).";
-    RETRY_AFTER_S: u64 = 1, "s", "The Retry-After of a 503.";
+    RETRY_AFTER_S: u64 = 1, "s", "The Retry-After of a 503 where nothing better is known.";
+    QUARANTINE_FIRST_S: u64 = 1, "s", "First pause of a tenant that fails all the time; it doubles up to quarantine_max_s.";
 
     // Guests.
-    ARRIVALS_PER_TURN: usize = 32, "requests", "New requests admitted between two ring turns.";
+    CPU_SHARE_MIN_PERMILLE: u64 = 10, "‰ of a core", "The smallest cpu_share_max: a slice of 1 ms is then followed by a wait of 100 ms.";
+    CPU_SHARE_BURST_MS: u64 = 10, "ms", "CPU time that a tenant with a cpu_share_max may use at once after a pause: a few requests, or a fifth of the default cpu_ms.";
+    INTERACTIVE_SHARE_PERCENT: u64 = 10, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
+    INTERACTIVE_BURST_MS: u64 = 10, "ms", "CPU time above that share that it may use at once: a burst of a thousand small requests.";
+    INTERACTIVE_REST_MS: u64 = 1_000, "ms", "How long a tenant is not interactive after a guest that computed for half a slice: of 100 that compute all the time, one goes first every 10 ms.";
+    LEAD_MS_MAX: u64 = 10, "ms", "How far interactive use puts a tenant's virtual clock ahead of the others: its first long request waits no longer than for as much of each.";
     FIELDS_BYTES: usize = 64 << 10, "bytes", "All header fields of one wasi:http fields resource; twice the default head_bytes_max.";
     GUEST_BODY_CHUNK_BYTES: usize = 64 << 10, "bytes", "Written by a guest in one piece; two are buffered for each open body.";
     GUEST_STDIO_CHUNK_BYTES: usize = 4 << 10, "bytes", "Written by a guest to its output in one piece.";
@@ -114,12 +127,14 @@ fixed! {
     TABLES_PER_COMPONENT: u32 = 16, "tables", "Tables of one component.";
     POOL_TABLES_PER_MODULE: u32 = 4, "tables", "Tables of one core module.";
     POOL_TABLE_ELEMENTS: usize = 100_000, "elements", "Elements of one table; large Go and C# programs exceed Wasmtime's default of 20,000.";
-    FLAVOURS: u64 = 2, "engines", "Engines of a worker, each with a pool of its own: WASI 0.2 and 0.3.";
+    STACKS_PER_CONCURRENT: usize = 2, "stacks", "Of one request where the component-model-async machinery is on: the guest's, and one for what completes while it blocks. So half as many such requests run at once as there are slots.";
+    FLAVOURS: u64 = 3, "engines", "Engines of a worker, each with a pool of its own, made when a tenant needs it: WASI 0.2, 0.3, and either with fuel.";
 
     // Logs.
     LOG_LINE_OVERHEAD_BYTES: usize = 96, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
     ACCESS_TARGET_BYTES_MAX: usize = 1 << 10, "bytes", "A request target in an access line; the rest is cut.";
     FAULT_DETAIL_BYTES_MAX: usize = 2 << 10, "bytes", "A trap's message and backtrace in a log line; the rest is cut.";
+    LOG_DROPPED_SAID_MS: u64 = 1_000, "ms", "From the first line over log_bytes_per_s to the line that says how many there were.";
     LOG_BATCH_WAIT_MS: u64 = 20, "ms", "Longest time a line waits in a worker for others.";
 }

@@ -149,7 +149,7 @@ impl Bench for ToolBench {
         let profile =
             Profile::find(&path.to_string_lossy(), Path::new(".")).map_err(|it| in_short(&it))?;
         // As `serve` does, for the fewest tenants there can be.
-        profile.check_mappings(0)?;
+        profile.check_mappings(0, false)?;
         if profile == self.base_profile {
             return Err("is what the base has already".to_owned());
         }

@@ -13,7 +13,9 @@
 //!   /twice                      how many requests this instance saw   /late-trap     sends 1000 bytes, then traps
 //!   /env  /random  /clock  /fs  what WASI gives                       /sleep?ms=N    waits, then answers
 //!   /log?n=LINES&len=BYTES      lines on stdout and stderr            /hold?ms=N     answers, then waits
-//!   /fetch?url=URL              requests the URL; tells what came
+//!   /fetch?url=URL              requests the URL; tells what came     /pingpong?us=N computes N µs and gives way, for ever or `times`
+//!                                                                    /ticks?ms=N    reads the clocks for N ms
+//!   /naps?us=N&n=COUNT          waits so often, by both kinds of timer: how often it woke too early
 //! ```
 //!
 //! Bodies of `/stream` and `/download` are a pattern: the byte at offset `i` is `i % 251`.
@@ -22,6 +24,7 @@ mod fetch;
 mod reply;
 mod request;
 mod routes;
+mod time;
 
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -46,6 +49,8 @@ impl Guest for Kitchen {
             "/status" => routes::status(&target, out),
             "/bigheader" => routes::big_header(&target, out),
             "/twice" => routes::twice(out),
+            "/ticks" => time::ticks(&target, out),
+            "/naps" => time::naps(&target, out),
             "/env" => routes::env(out),
             "/random" => routes::random(out),
             "/clock" => routes::clock(out),
@@ -53,6 +58,7 @@ impl Guest for Kitchen {
             "/log" => routes::log(&target, out),
             "/fetch" => fetch::fetch(&target, out),
             "/spin" => routes::spin(&target, out),
+            "/pingpong" => routes::ping_pong(&target, out),
             "/alloc" => routes::alloc(&target, out),
             "/handles" => routes::handles(&target, out),
             "/sleep" => routes::sleep(&target, out),

@@ -198,6 +198,19 @@ pub fn spin(target: &Target, out: ResponseOutparam) {
     }
 }
 
+/// A timer of 0 ns is a host call that waits for others and is ready at once.
+pub fn ping_pong(target: &Target, out: ResponseOutparam) {
+    let ns = target.number("us", 1) * 1_000;
+    for _ in 0..target.number("times", u64::MAX) {
+        let end = monotonic_clock::now() + ns;
+        while monotonic_clock::now() < end {
+            black_box(end);
+        }
+        monotonic_clock::subscribe_duration(0).block();
+    }
+    reply::text(out, 200, "done\n");
+}
+
 /// Some microseconds of work.
 fn compute() {
     for turn in 0..10_000_u32 {

@@ -4,10 +4,11 @@
 //!   /          Hello from skep              /sleep?ms=N   waits, then answers
 //!   /echo      the request's body stream,   /spin         computes for ever
 //!              handed on as it is           /trap         executes `unreachable`
-//!   /trailers  a body, then trailers
+//!   /trailers  a body, then trailers        /write?n=BYTES a body in one write
+//!                                           /clocks       reads the clocks for 5 ms, waits for both timers
 //! ```
 
-use wasip3::clocks::monotonic_clock;
+use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::exports::http::handler::Guest;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response, Trailers};
 use wasip3::{wit_bindgen, wit_future, wit_stream};
@@ -34,14 +35,49 @@ impl Guest for Service {
                 text(200, &format!("slept {ms} ms\n"), None)
             }
             "/spin" => spin(),
+            "/clocks" => clocks().await,
             "/trap" => core::arch::wasm32::unreachable(),
             "/trailers" => {
                 let trailers = fields(&[("x-trailer", "the end")])?;
                 text(200, "trailers follow\n", Some(trailers))
             }
+            "/write" => {
+                let n = query
+                    .strip_prefix("n=")
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or(0);
+                write(n)
+            }
             other => text(404, &format!("no route {other}\n"), None),
         }
     }
+}
+
+/// The unit of all times that each clock told, their resolutions, and how often a wait ended too early.
+async fn clocks() -> Result<Response, ErrorCode> {
+    let end = monotonic_clock::now() + 5 * NS_PER_MS;
+    let (mut monotonic, mut wall, mut last) = (0, 0, 0);
+    while last < end {
+        last = monotonic_clock::now();
+        monotonic = gcd(monotonic, last);
+        let time = system_clock::now();
+        wall = gcd(wall, time.seconds as u64 * 1_000_000_000 + u64::from(time.nanoseconds));
+    }
+    let (wait, mut early) = (NS_PER_MS + 50_000, 0);
+    for _ in 0..5 {
+        let end = monotonic_clock::now() + wait;
+        monotonic_clock::wait_for(wait).await;
+        early += u32::from(monotonic_clock::now() < end);
+        let end = monotonic_clock::now() + wait;
+        monotonic_clock::wait_until(end).await;
+        early += u32::from(monotonic_clock::now() < end);
+    }
+    let resolutions = (monotonic_clock::get_resolution(), system_clock::get_resolution());
+    text(200, &format!("monotonic {monotonic} {}\nwall {wall} {}\nearly {early}\n", resolutions.0, resolutions.1), None)
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// A response of text, with `content-length` unless trailers follow. The body is written while the host reads it.
@@ -65,6 +101,17 @@ fn text(status: u16, text: &str, trailers: Option<Trailers>) -> Result<Response,
             drop(body);
             let _ = end.write(Ok(trailers)).await;
         }
+    });
+    Ok(response)
+}
+
+/// A body that is offered to the host in one piece.
+fn write(bytes: usize) -> Result<Response, ErrorCode> {
+    let (mut body, body_out) = wit_stream::new();
+    let (_end, end_out) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(fields(&[])?, Some(body_out), end_out);
+    wit_bindgen::spawn_local(async move {
+        body.write_all(vec![b'x'; bytes]).await;
     });
     Ok(response)
 }

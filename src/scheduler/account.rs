@@ -1,0 +1,132 @@
+//! What a worker remembers of one tenant's use of the core.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use super::bucket::Bucket;
+use super::queue::Place;
+use crate::config::limits;
+
+/// Nanoseconds in a millisecond.
+const MS: u64 = 1_000_000;
+
+/// The bucket of interactive use, from empty to full, in nanoseconds of virtual time.
+const INTERACTIVE_DEPTH_NS: u64 = limits::INTERACTIVE_BURST_MS * MS * INTERACTIVE_REFILL;
+
+/// How long the bucket of interactive use takes to refill one nanosecond.
+const INTERACTIVE_REFILL: u64 = 100 / limits::INTERACTIVE_SHARE_PERCENT;
+
+/// One tenant's share of one worker's core: its virtual clock, its ceiling, who of its guests waits.
+/// Shared by the tenant's requests; of the scheduler's thread only.
+#[derive(Debug)]
+pub struct Account {
+    weight: Cell<u64>,
+    /// Of a core, in thousandths.
+    share_max_permille: Cell<Option<u64>>,
+    /// CPU time it was charged, stretched by its weight: see [`cost`](Self::cost).
+    pub(super) clock_ns: Cell<u64>,
+    ceiling: Cell<Bucket>,
+    interactive: Cell<Bucket>,
+    /// Its guests that wait, by ticket: first come first served.
+    pub(super) waiting: RefCell<BTreeMap<u64, Waker>>,
+    /// Where the queue keeps it while some wait.
+    pub(super) place: Cell<Option<Place>>,
+}
+
+/// Who goes first when the gate opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Tenants whose guests are short and use little of the core together.
+    Interactive,
+    /// Everybody else.
+    Batch,
+}
+
+impl Default for Account {
+    /// Of a tenant of the default weight, without a ceiling, that has used nothing yet.
+    fn default() -> Self {
+        Self {
+            weight: Cell::new(limits::WEIGHT.default),
+            share_max_permille: Cell::new(None),
+            clock_ns: Cell::new(0),
+            ceiling: Cell::default(),
+            interactive: Cell::default(),
+            waiting: RefCell::default(),
+            place: Cell::new(None),
+        }
+    }
+}
+
+impl Account {
+    /// Sets the tenant's part of the core beside others who want it, and the most that it gets of it,
+    /// in thousandths. What it used stays charged.
+    pub fn configure(&self, weight: u64, share_max_permille: Option<u64>) {
+        self.weight.set(weight.max(1));
+        let share_max = share_max_permille.map(|share| share.max(1));
+        self.share_max_permille.set(share_max);
+    }
+
+    /// CPU time as the virtual clock counts it: a tenant of the default weight is charged what it
+    /// used, one of twice the weight half of it. Rounded up, so that nothing is free.
+    fn cost(&self, cpu_ns: u64) -> u64 {
+        cpu_ns
+            .saturating_mul(limits::WEIGHT.default)
+            .div_ceil(self.weight.get())
+    }
+
+    /// Charges CPU time, from virtual time `virtual_ns` on: before that it was idle, or had had its
+    /// turn. What an interactive tenant uses out of its turn does not put it behind the others by
+    /// more than a bound, or a first long request would wait for all the short ones before it.
+    pub(super) fn charge(&self, cpu_ns: u64, virtual_ns: u64, now_ns: u64) {
+        let start = self.clock_ns.get().max(virtual_ns);
+        let cost = self.cost(cpu_ns);
+        let end = start.saturating_add(cost);
+        let end = match self.lane(now_ns) {
+            Lane::Interactive => end
+                .min(virtual_ns.saturating_add(limits::LEAD_MS_MAX * MS))
+                .max(start),
+            Lane::Batch => end,
+        };
+        self.clock_ns.set(end);
+        let mut interactive = self.interactive.get();
+        interactive.take(cost.saturating_mul(INTERACTIVE_REFILL), now_ns);
+        self.interactive.set(interactive);
+        if let Some(share) = self.share_max_permille.get() {
+            let mut ceiling = self.ceiling.get();
+            ceiling.take(cpu_ns.saturating_mul(1000) / share, now_ns);
+            self.ceiling.set(ceiling);
+        }
+    }
+
+    /// One of its guests has computed for a whole slice: it is not interactive for a while.
+    pub(super) fn computed(&self, now_ns: u64) {
+        let mut interactive = Bucket::default();
+        let rest = INTERACTIVE_DEPTH_NS + limits::INTERACTIVE_REST_MS * MS;
+        interactive.take(rest, now_ns);
+        if interactive.opens_at(0) > self.interactive.get().opens_at(0) {
+            self.interactive.set(interactive);
+        }
+    }
+
+    pub(super) fn lane(&self, now_ns: u64) -> Lane {
+        if self.interactive.get().opens_at(INTERACTIVE_DEPTH_NS) <= now_ns {
+            Lane::Interactive
+        } else {
+            Lane::Batch
+        }
+    }
+
+    /// Whether it has a ceiling: for one that has none, nobody has to look at the clock.
+    pub fn is_capped(&self) -> bool {
+        self.share_max_permille.get().is_some()
+    }
+
+    /// When it is below its ceiling, if it is not; else a time in the past.
+    pub(super) fn opens_at(&self) -> u64 {
+        self.share_max_permille.get().map_or(0, |share| {
+            let depth_ns = limits::CPU_SHARE_BURST_MS * MS * 1000 / share;
+            self.ceiling.get().opens_at(depth_ns)
+        })
+    }
+}
