@@ -10,9 +10,10 @@
 
 #![allow(clippy::expect_used)] // a bench that cannot go on says so and stops
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skep::config::limits;
+use skep::sys::clock::thread_cpu_ns;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Store,
@@ -38,6 +39,15 @@ fn engine() -> Engine {
         .epoch_interruption(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config).expect("an engine")
+}
+
+/// CPU time, so that what else runs on the machine does not count.
+fn since(started_ns: u64) -> Duration {
+    Duration::from_nanos(thread_cpu_ns() - started_ns)
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("valid text")
 }
 
 /// One operation: its name, what the module declares, what comes before it, and itself.
@@ -130,7 +140,7 @@ fn measure(engine: &Engine, operation: &Operation) -> (Vec<Duration>, Vec<Durati
     let text = format!(
         r#"(module {declares} (func (export "before") {before}) (func (export "op") {body}))"#
     );
-    let module = Module::new(engine, text).expect("a valid module");
+    let module = Module::new(engine, wat(&text)).expect("a valid module");
     let rounds = (0..ROUNDS).map(|_| {
         let mut store = Store::new(engine, ());
         store.set_epoch_deadline(1);
@@ -138,15 +148,15 @@ fn measure(engine: &Engine, operation: &Operation) -> (Vec<Duration>, Vec<Durati
         let mut call = |name| {
             let function = instance.get_typed_func::<(), ()>(&mut store, name);
             let function = function.expect("it is exported");
-            let started = Instant::now();
+            let started = thread_cpu_ns();
             function.call(&mut store, ()).expect("it ends");
-            started.elapsed()
+            since(started)
         };
         call("before");
         let took = call("op");
-        let started = Instant::now();
+        let started = thread_cpu_ns();
         drop(store);
-        (took, started.elapsed())
+        (took, since(started))
     });
     rounds.unzip()
 }
@@ -159,7 +169,7 @@ fn host_call(engine: &Engine) -> Vec<Duration> {
             (import "take" (func $take (param "bytes" (list u8))))
             (core module $memory (memory (export "memory") {pages}))
             (core instance $memory (instantiate $memory))
-            (core func $take (canon lower (func $take) (memory $memory "memory")))
+            (core func $take (canon lower (func $take) (memory (core memory $memory "memory"))))
             (core module $m
                 (import "" "take" (func $take (param i32 i32)))
                 (func (export "op") (call $take (i32.const 0) (i32.const {HOSTCALL_BYTES}))))
@@ -167,7 +177,7 @@ fn host_call(engine: &Engine) -> Vec<Duration> {
                 (with "" (instance (export "take" (func $take))))))
             (func (export "op") (canon lift (core func $i "op"))))"#
     );
-    let component = Component::new(engine, text).expect("a valid component");
+    let component = Component::new(engine, wat(&text)).expect("a valid component");
     let mut linker = Linker::<()>::new(engine);
     let take = linker.root().func_wrap("take", |_, (bytes,): (Vec<u8>,)| {
         std::hint::black_box(bytes);
@@ -181,9 +191,9 @@ fn host_call(engine: &Engine) -> Vec<Duration> {
         let instance = linker.instantiate(&mut store, &component).expect("a slot");
         let function = instance.get_typed_func::<(), ()>(&mut store, "op");
         let function = function.expect("it is exported");
-        let started = Instant::now();
+        let started = thread_cpu_ns();
         function.call(&mut store, ()).expect("it ends");
-        started.elapsed()
+        since(started)
     });
     rounds.collect()
 }

@@ -65,6 +65,9 @@ pub enum Command {
     /// One worker; started by the supervisor
     #[command(hide = true)]
     Worker,
+    /// The front; started by the supervisor
+    #[command(hide = true)]
+    Front,
     /// The broker; started by the supervisor
     #[command(hide = true)]
     Broker,
@@ -250,6 +253,7 @@ mod tests {
             "skep doctor",
             "skep doctor --json -c skep.toml",
             "skep worker",
+            "skep front",
             "skep broker",
             "skep compile-job",
         ];

@@ -163,7 +163,7 @@ pub fn check(args: &ConfigArgs) -> Result {
         "{}: ok, {} tenants on {} workers",
         args.config.display(),
         host.tenants.len(),
-        host.cores.len()
+        host.cores.len() * host.cells.len()
     );
     Ok(())
 }

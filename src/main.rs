@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Tune(args) => commands::tune(&args),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Worker => commands::worker(),
+        Command::Front => return skep::accept::front::run(),
         Command::Broker => return skep::broker::run(),
         Command::CompileJob => return skep::compiler::job::run(),
         Command::IsolationProbe => return skep::isolation::doctor::probe(),

@@ -77,8 +77,8 @@ fn every_mistake_is_named_with_its_line() {
     let cases: &[(&str, &str)] = &[
         ("", ""),
         // Shape.
-        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cores, env, weight, cpu_share_max, limits"),
-        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, tenant"),
+        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cell, cores, env, weight, cpu_share_max, limits"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, cell, tenant"),
         ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
@@ -124,6 +124,24 @@ skep.toml:10: workers.core[0].cores: unknown key; known here: id, profile"),
         ("limits.memory_mib = 513\n[[workers.core]]\nid = 2\nprofile = 'density'", "skep.toml:7: tenant.a.limits.memory_mib: above the memory_mib_max of every core's profile, 512 at most (got 513); less, or a profile with more"),
         ("[log]\nfile = 'none/log.jsonl'", "skep.toml:8: log.file: its directory does not exist (got 'none/log.jsonl'); a file in a directory that exists"),
         ("[log]\nfile = '.'", "skep.toml:8: log.file: a directory (got '.'); the path of a file"),
+        // Cells.
+        ("cell = 'gold'", ""),
+        ("[[cell]]\nname = 'gold'\nmemory_max_mib = 64\ncpu_max = 1", ""),
+        ("[[cell]]\nname = 'default'\ncpu_max = 0.1", ""),
+        ("cell = 'Gold'", "skep.toml:7: tenant.a.cell: not a cell's name (got 'Gold'); 1 to 63 lower-case letters, digits and inner hyphens, starting with a letter"),
+        ("cell = ''", "skep.toml:7: tenant.a.cell: not a cell's name (got ''); 1 to 63 lower-case letters, digits and inner hyphens, starting with a letter"),
+        ("cell = 'glod'\n[[cell]]\nname = 'gold'\n[[cell]]\nname = 'iron'", "skep.toml:7: tenant.a.cell: no such cell (got 'glod'); the name of a [[cell]]: default, gold, iron"),
+        ("[[cell]]\nmemory_max_mib = 63\ncpu_max = 0.09", "\
+skep.toml:7: cell[0].name: missing; 1 to 63 lower-case letters, digits and inner hyphens, starting with a letter
+skep.toml:8: cell[0].memory_max_mib: out of range (got 63); 64 to 1048576 MiB
+skep.toml:9: cell[0].cpu_max: out of range (got 0.09); 0.1 to 120 cores"),
+        ("[[cell]]\nname = 'gold'\ncpu_max = nan\n[[cell]]\nname = 'gold'\nweight = 1", "\
+skep.toml:9: cell.gold.cpu_max: out of range (got nan); 0.1 to 120 cores
+skep.toml:11: cell.gold.name: already used in line 8 (got 'gold'); one that no other cell has
+skep.toml:12: cell.gold.weight: unknown key; known here: name, memory_max_mib, cpu_max"),
+        ("[[cell]]\nname = 'g g'\ncpu_max = 'all'", "\
+skep.toml:8: cell[0].name: not a cell's name (got 'g g'); 1 to 63 lower-case letters, digits and inner hyphens, starting with a letter
+skep.toml:9: cell.g g.cpu_max: wrong type (got 'all'); a number"),
         // Tenants.
         ("cores = 4", "skep.toml:7: tenant.a.cores: not a number of workers of this host (got 4); 1 to 3, the number of workers.cores"),
         ("cores = 0", "skep.toml:7: tenant.a.cores: not a number of workers of this host (got 0); 1 to 3, the number of workers.cores"),
@@ -363,6 +381,7 @@ fn a_configuration_is_completed() {
         name: "a".into(),
         component: dir.path().join("ok.wasm"),
         hosts: vec![HostPattern::Exact("a.test".into())],
+        cell: "default".into(),
         cores: Cores::Count(1),
         env: Default::default(),
         share: Default::default(),
@@ -506,6 +525,67 @@ fn counts_hold_at_their_limit() {
 }
 
 #[test]
+fn cells_are_those_of_their_sections_or_those_that_tenants_name() {
+    let dir = directory();
+    let tenant = |name: &str, cell: &str| {
+        format!("{OTHER_TENANT}name = '{name}'\nhosts = ['{name}.test']\ncell = '{cell}'\n")
+    };
+    let names = |text: &str| -> Vec<String> {
+        let host = load(dir.path(), &format!("{BASE}{text}")).unwrap();
+        host.cells.into_iter().map(|cell| cell.name).collect()
+    };
+    assert_eq!(names(""), ["default"]);
+    let three = [
+        ("b", "gold"),
+        ("c", "default"),
+        ("d", "gold"),
+        ("e", "iron"),
+    ];
+    let three: String = three.map(|(name, cell)| tenant(name, cell)).concat();
+    assert_eq!(names(&three), ["default", "gold", "iron"]);
+    let sections = "[[cell]]\nname = 'iron'\n[[cell]]\nname = 'gold'\n[[cell]]\nname = 'idle'\n";
+    assert_eq!(
+        names(&format!("{three}{sections}")),
+        ["default", "iron", "gold", "idle"]
+    );
+
+    let own = "[[cell]]\nname = 'default'\ncpu_max = 2\n";
+    let host = load(dir.path(), &format!("{BASE}{own}")).unwrap();
+    assert_eq!(host.cells.len(), 1);
+    assert_eq!(host.cells[0].cpu_max, Some(2.0));
+    assert_eq!(host.cells[0].memory_max_mib, None);
+}
+
+#[test]
+fn there_are_as_many_cells_as_have_room() {
+    let dir = directory();
+    let path = dir.path().join("skep.toml");
+    let complaint = |cells: usize, cores: usize| {
+        let sections = (1..cells).map(|index| format!("[[cell]]\nname = 'c{index}'\n"));
+        fs::write(&path, format!("{BASE}{}", sections.collect::<String>())).unwrap();
+        let online: Vec<usize> = (0..cores).collect();
+        let machine = Machine {
+            allowed: online.clone(),
+            online,
+        };
+        let loaded = Host::load_for(&path, &machine);
+        loaded.map_or_else(|errors| errors.to_string(), |_| String::new())
+    };
+    assert_eq!(complaint(limits::CELLS_MAX, 7), "");
+    let wrong = complaint(limits::CELLS_MAX + 1, 1);
+    assert!(
+        wrong.ends_with("cell: 17 cells are too many; at most 16, the default one included"),
+        "{wrong}"
+    );
+    assert_eq!(complaint(2, 60), "");
+    let wrong = complaint(2, 61);
+    assert!(
+        wrong.contains("cell: 2 cells on 61 cores are 122 workers, which are too many; "),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn the_largest_tenant_fits_a_control_message() {
     let host = |n: usize| {
         let label = "h".repeat(limits::HOST_LABEL_BYTES_MAX);
@@ -517,6 +597,7 @@ fn the_largest_tenant_fits_a_control_message() {
         name: "n".repeat(limits::TENANT_NAME_BYTES_MAX),
         component: PathBuf::from("\\".repeat(4096)),
         hosts: (0..limits::HOSTS_PER_TENANT_MAX).map(host).collect(),
+        cell: "c".repeat(limits::TENANT_NAME_BYTES_MAX),
         cores: Cores::List((0..limits::WORKERS_MAX).collect()),
         env: [("A".to_owned(), "\n".repeat(limits::ENV_BYTES_MAX - 1))].into(),
         share: Default::default(),

@@ -20,12 +20,13 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Builder, Client, PATIENCE, Tenant, TestHost, cores, pin_thread};
+use common::{
+    Builder, Client, PATIENCE, Tenant, TestHost, cores, holds, open_files, pin_thread, socket_inode,
+};
 
 /// Tenants of worker 0, and of worker 1. `a`, `b` and `both` answer their name; `upload` and `echo`
 /// read bodies.
@@ -91,49 +92,11 @@ fn turn_both(host: &TestHost) {
     host.get("b.test", "/").expect(200);
 }
 
-/// The inode of the host's end of a connection (`/proc/net/tcp`).
-fn socket_inode(host: SocketAddr, client: SocketAddr) -> Option<u64> {
-    let hex = |addr: SocketAddr| match addr {
-        SocketAddr::V4(addr) => format!(
-            "{:08X}:{:04X}",
-            u32::from_ne_bytes(addr.ip().octets()),
-            addr.port()
-        ),
-        SocketAddr::V6(_) => unreachable!("hosts of tests listen on 127.0.0.1"),
-    };
-    let table = fs::read_to_string("/proc/net/tcp").expect("the socket table");
-    table.lines().find_map(|line| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        (fields.get(1) == Some(&hex(host).as_str()) && fields.get(2) == Some(&hex(client).as_str()))
-            .then(|| fields[9].parse().ok())?
-    })
-}
-
-/// What the open descriptors of a process are.
-fn open_files(pid: u32) -> Vec<String> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("listing descriptors");
-    entries
-        .filter_map(|entry| {
-            Some(
-                fs::read_link(entry.ok()?.path())
-                    .ok()?
-                    .display()
-                    .to_string(),
-            )
-        })
-        .collect()
-}
-
 /// The workers, by their place, that hold the host's end of this connection.
 fn holders(host: &TestHost, client: &Client) -> Vec<usize> {
-    let local = client.stream().local_addr().expect("an address");
-    let Some(inode) = socket_inode(host.addr(), local) else {
-        return Vec::new();
-    };
-    let name = format!("socket:[{inode}]");
     let pids = host.worker_pids();
     (0..pids.len())
-        .filter(|place| open_files(pids[*place]).contains(&name))
+        .filter(|place| holds(pids[*place], client))
         .collect()
 }
 

@@ -3,6 +3,10 @@
 //! The accepting worker looks at the first bytes without taking them (`MSG_PEEK`). When they name
 //! a tenant of another worker, the socket is passed on as it came; everything else, a head that
 //! is not complete yet included, is served here and handed on later if need be.
+//!
+//! With two or more cells a process of its own does this: see [`front`].
+
+pub mod front;
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -21,7 +25,8 @@ use crate::worker::core::Core;
 use crate::worker::runtime::within;
 use crate::worker::semaphore::Permit;
 
-/// Accepts from a listening socket until the worker drains, and then what is still queued there.
+/// Accepts from a listening socket until the worker drains, and then what is still queued there; or
+/// until it is told that the front does.
 pub async fn accept(core: Rc<Core>, listener: std::net::TcpListener) -> io::Result<()> {
     // A non-blocking listener would complete accepts with EAGAIN instead of waiting.
     listener.set_nonblocking(false)?;
@@ -29,17 +34,21 @@ pub async fn accept(core: Rc<Core>, listener: std::net::TcpListener) -> io::Resu
     let listener = TcpListener::from_std(listener)?;
     let canceller = monoio::io::Canceller::new();
     let cancel = canceller.handle();
-    core.cancel_on_drain(canceller);
-    while !core.draining.get() {
+    let stopped = core.cancel_accept_on_stop(canceller);
+    while !stopped.get() {
         let place = core.places.acquire().await;
         match listener.cancelable_accept(cancel.clone()).await {
             Ok((stream, _)) => spawn(&core, stream, place),
-            Err(_) if core.draining.get() => break,
+            Err(_) if stopped.get() => break,
             Err(error) => {
                 tracing::warn!("accept: {error}");
                 monoio::time::sleep(Duration::from_millis(limits::ACCEPT_RETRY_MS)).await;
             }
         }
+    }
+    if !core.draining.get() {
+        // What is queued is the front's.
+        return Ok(());
     }
     rest.set_nonblocking(true)?;
     while let Some(place) = core.places.try_acquire()
@@ -62,6 +71,7 @@ fn spawn(core: &Rc<Core>, stream: TcpStream, place: Permit) {
                 stream,
                 buffered: BytesMut::new(),
                 hops: 0,
+                fronted: false,
             };
             serve(serving, incoming).await;
         }
@@ -92,11 +102,14 @@ async fn pass_on(core: &Core, stream: TcpStream) -> Option<TcpStream> {
     };
     let mut frame = Vec::new();
     let handover = Handover {
+        fronted: false,
         hops: 1,
         buffered: &[],
     };
     handover.encode(&mut frame);
-    let sent = core.mailboxes[worker].try_send_bytes(&frame, &[fd::of(&stream)]);
+    let sent = core
+        .mailbox(worker)
+        .map(|mailbox| mailbox.try_send_bytes(&frame, &[fd::of(&stream)]));
     // A full mailbox is tried again, with patience, once the head was read.
-    sent.is_err().then_some(stream)
+    (!matches!(sent, Some(Ok(())))).then_some(stream)
 }

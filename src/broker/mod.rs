@@ -222,11 +222,16 @@ impl Broker {
                 self.logs
                     .read(log.map_err(system("a worker's log channel"))?);
                 let artifacts = artifacts.map_err(system("a worker's channel"))?;
-                self.tenants
-                    .worker(index, artifacts)
-                    .ok_or(BrokerError::Protocol {
-                        expected: "a worker that Start has the profile of",
-                    })?;
+                self.tenants.worker(index, artifacts);
+            }
+            ToBroker::Retired { index } => self.tenants.retire(index),
+            ToBroker::Front => {
+                let log = fds.into_iter().next().ok_or(BrokerError::Protocol {
+                    expected: "a channel with Front",
+                })?;
+                let log = AsyncChannel::new(Channel::from_fd(log));
+                self.logs
+                    .read(log.map_err(system("the front's log channel"))?);
             }
             ToBroker::ReopenLog => self.logs.reopen().await,
             ToBroker::Start { .. } => {

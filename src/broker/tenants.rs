@@ -91,10 +91,9 @@ impl Tenants {
         self.known.remove(name);
     }
 
-    /// A worker is there, for the first time or again: it gets what it is to have. `None` when there
-    /// is no such worker.
-    pub(super) fn worker(&mut self, index: usize, channel: AsyncChannel) -> Option<()> {
-        let workshop = self.workshops.of_worker(index)?;
+    /// A worker is there, for the first time or again: it gets what it is to have.
+    pub(super) fn worker(&mut self, index: usize, channel: AsyncChannel) {
+        let workshop = self.workshops.of_worker(index);
         let events = self.events.clone();
         let courier = Courier::start(channel, self.workshops.store(), workshop, events);
         for known in self
@@ -107,7 +106,11 @@ impl Tenants {
             }
         }
         self.couriers.insert(index, courier);
-        Some(())
+    }
+
+    /// A worker is gone for good.
+    pub(super) fn retire(&mut self, index: usize) {
+        self.couriers.remove(&index);
     }
 
     /// Takes in what a task found out; what it says about a generation that is no longer current is
@@ -201,7 +204,7 @@ impl Tenants {
             return;
         };
         for index in &known.placed.workers {
-            if self.workshops.of_worker(*index) == Some(workshop)
+            if self.workshops.of_worker(*index) == workshop
                 && let Some(courier) = self.couriers.get(index)
             {
                 courier.deliver(delivery.clone());

@@ -9,6 +9,8 @@
 //! memory_reservation_mib  4096       4096      128        4096
 //! workshop                0          0         1          0
 //! ```
+//!
+//! The next cell's workers, from 4 on, have the same profiles in the same order.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,12 +27,13 @@ use crate::engine::settings;
 pub(super) struct Workshops {
     store: Arc<Store>,
     all: Vec<Arc<Workshop>>,
-    /// The place in `all` of each worker's workshop.
+    /// The place in `all` of the workshop of each worker of one cell.
     of_workers: Vec<usize>,
 }
 
 impl Workshops {
-    /// Opens the store at `dir`, for workers of these profiles, in worker order.
+    /// Opens the store at `dir`, where the workers of a cell have these profiles, in worker
+    /// order; at least one.
     pub(super) fn open(dir: &Path, profiles: Vec<Profile>) -> Result<Workshops, BrokerError> {
         let mut workshops = Workshops {
             store: Arc::new(Store::open(dir)?),
@@ -66,17 +69,14 @@ impl Workshops {
         Ok(self.all.len() - 1)
     }
 
-    /// The place of a worker's workshop; `None` when there is no such worker.
-    pub(super) fn of_worker(&self, worker: usize) -> Option<usize> {
-        self.of_workers.get(worker).copied()
+    /// The place of a worker's workshop.
+    pub(super) fn of_worker(&self, worker: usize) -> usize {
+        self.of_workers[worker % self.of_workers.len()]
     }
 
     /// The places of the workshops that these workers need.
     pub(super) fn of_workers(&self, workers: &[usize]) -> BTreeSet<usize> {
-        workers
-            .iter()
-            .filter_map(|&it| self.of_worker(it))
-            .collect()
+        workers.iter().map(|&it| self.of_worker(it)).collect()
     }
 
     /// The workshop at a place.
@@ -105,6 +105,8 @@ mod tests {
         assert_eq!(workshops.all.len(), 2);
         assert_eq!(workshops.of_workers(&[0, 1, 3]), BTreeSet::from([0]));
         assert_eq!(workshops.of_workers(&[2, 4]), BTreeSet::from([0, 1]));
-        assert_eq!(workshops.of_worker(5), None);
+        // Of two more cells.
+        assert_eq!(workshops.of_worker(5), 0);
+        assert_eq!(workshops.of_worker(12), 1);
     }
 }

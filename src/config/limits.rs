@@ -1,6 +1,7 @@
 //! Every limit of the product, once: name, unit, default, range and the reason for it.
 //!
-//! Configurable ones are [`Limit`] constants, listed in [`TENANT_SHARE`], [`TENANT`], [`HTTP`] and [`WORKERS`];
+//! Configurable ones are [`Limit`] constants, listed in [`TENANT_SHARE`], [`TENANT`], [`HTTP`], [`WORKERS`]
+//! and [`CELL`];
 //! `docs/CONFIG.md` is generated from those lists. Fixed ones are plain constants, listed in
 //! [`FIXED`]. A configured value outside its range is refused, never clamped.
 
@@ -135,13 +136,24 @@ limits! {
         "How long a drain waits for requests in flight; as long as the default wall_ms.";
 }
 
+limits! {
+    /// Numeric keys of `[[cell]]`; what is not said is not limited.
+    CELL:
+    CELL_MEMORY_MAX_MIB "memory_max_mib", "MiB", 1_024 * 1_024, 64, 1_024 * 1_024,
+        "All memory of the cell's workers, guests and host together; a worker that has loaded nothing takes 15 to 27 MiB. Above it the kernel kills a worker of the cell.";
+}
+
+/// `cpu_max` of `[[cell]]`, in cores, at the least: 1 ms, the kernel's smallest quota, in each period.
+pub const CELL_CPU_MIN: f64 = 1_000.0 / CELL_CPU_PERIOD_US as f64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_default_lies_within_its_range() {
-        for limit in TENANT.iter().chain(TENANT_SHARE).chain(HTTP).chain(WORKERS) {
+        let configurable = TENANT.iter().chain(TENANT_SHARE).chain(HTTP);
+        for limit in configurable.chain(WORKERS).chain(CELL) {
             assert!(limit.allows(limit.default), "{}", limit.name);
             assert!(!limit.allows(limit.max + 1), "{}", limit.name);
         }

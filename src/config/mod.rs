@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cells;
 mod component;
 mod cpus;
 pub mod docs;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::isolation::Layer;
 
+pub use cells::{Cell, DEFAULT_CELL};
 pub use cpus::CpuSet;
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
@@ -68,6 +70,8 @@ pub struct Host {
     pub require: Vec<Layer>,
     /// How long a drain waits for requests in flight, in milliseconds.
     pub drain_ms: u64,
+    /// The cells: [`DEFAULT_CELL`] first, then the others in file order. Never empty.
+    pub cells: Vec<Cell>,
     /// The tenants, in file order; names and hosts are unique.
     pub tenants: Vec<Tenant>,
 }
@@ -121,7 +125,9 @@ pub struct Tenant {
     pub component: PathBuf,
     /// The hosts it answers for.
     pub hosts: Vec<HostPattern>,
-    /// The workers it is pinned to.
+    /// The cell it belongs to: the name of one of [`Host::cells`].
+    pub cell: String,
+    /// The workers of its cell that it is pinned to.
     pub cores: Cores,
     /// Its environment variables.
     pub env: BTreeMap<String, String>,

@@ -28,6 +28,8 @@ pub struct File {
     pub log: Log,
     /// `[isolation]`
     pub isolation: Isolation,
+    /// `[[cell]]`
+    pub cell: Vec<Spanned<Cell>>,
     /// `[[tenant]]`
     pub tenant: Vec<Spanned<Tenant>>,
 }
@@ -125,6 +127,18 @@ pub struct Isolation {
     pub require: Field<Vec<Spanned<String>>>,
 }
 
+/// `[[cell]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cell {
+    /// Its unique name.
+    pub name: Field<String>,
+    /// The most memory of all its workers together.
+    pub memory_max_mib: Field<i64>,
+    /// The most CPU time of all its workers together, in cores.
+    pub cpu_max: Field<f64>,
+}
+
 /// `[[tenant]]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -135,6 +149,8 @@ pub struct Tenant {
     pub component: Field<String>,
     /// The hosts it answers for.
     pub hosts: Field<Vec<Spanned<String>>>,
+    /// The cell it belongs to.
+    pub cell: Field<String>,
     /// How many workers it is pinned to, or the cores of those.
     pub cores: Field<TenantCores>,
     /// Its environment.

@@ -187,6 +187,7 @@ fn plain_list(list: &str) -> String {
 fn kind_in_words(kind: &str) -> String {
     match kind {
         "i64" | "u64" => "an integer",
+        "f64" => "a number",
         "a sequence" => "a list: [\"…\"]",
         "a boolean" => "true or false",
         "a map" => "a table",

@@ -8,8 +8,8 @@ use super::errors::Errors;
 use super::limits::{self, Limit};
 use super::machine::{Machine, default_artifacts_dir};
 use super::{
-    AccessLog, Cores, Host, HostPattern, Http, Limits, Log, Profile, Share, Tenant, component,
-    tenant,
+    AccessLog, Cell, Cores, DEFAULT_CELL, Host, HostPattern, Http, Limits, Log, Profile, Share,
+    Tenant, component, tenant,
 };
 
 /// Workers of the demo at most: it shows isolation and not speed.
@@ -64,6 +64,7 @@ impl Host {
             name: "app".to_owned(),
             component: component.clone(),
             hosts: vec![HostPattern::Any],
+            cell: DEFAULT_CELL.to_owned(),
             cores: Cores::Count(1),
             env,
             share: Share::default(),
@@ -87,6 +88,7 @@ impl Host {
                 name: name.to_owned(),
                 component,
                 hosts: vec![HostPattern::Exact(format!("{name}.localhost"))],
+                cell: DEFAULT_CELL.to_owned(),
                 cores: Cores::Count(1),
                 env: BTreeMap::new(),
                 share: Share::default(),
@@ -123,6 +125,7 @@ fn local_host(
         },
         require: Vec::new(),
         drain_ms: limits::DRAIN_MS.default,
+        cells: vec![Cell::default()],
         tenants,
     }
 }

@@ -11,13 +11,14 @@ use toml::Spanned;
 use super::limits::{self, Limit};
 use super::validate::{Checker, Seen, ranges};
 use super::workers::{Worker, room_for};
-use super::{Cores, HostPattern, Limits, Share, Tenant, component, raw};
+use super::{Cell, Cores, DEFAULT_CELL, HostPattern, Limits, Share, Tenant, component, raw};
 
 /// Checks every tenant, and that names and hosts are used once.
 pub(super) fn check_all(
     checker: &mut Checker<'_, '_>,
     raw: &[Spanned<raw::Tenant>],
     workers: &[Worker],
+    cells: &[Cell],
 ) -> Vec<Tenant> {
     let cores: Vec<usize> = workers.iter().map(|worker| worker.core).collect();
     if let Some(first_over) = raw.get(limits::TENANTS_MAX) {
@@ -40,6 +41,7 @@ pub(super) fn check_all(
             name: one.name(raw, &mut names),
             component: one.component(raw),
             hosts: one.hosts(raw, &mut hosts),
+            cell: one.cell(raw, cells),
             cores: one.cores(raw, &cores),
             env: one.env(raw),
             share: one.share(raw),
@@ -102,16 +104,14 @@ impl One<'_, '_, '_> {
     }
 
     fn name(&mut self, raw: &raw::Tenant, names: &mut Seen<String>) -> String {
-        const RIGHT: &str =
-            "1 to 63 lower-case letters, digits and inner hyphens, starting with a letter";
         let Some(name) = &raw.name else {
-            self.missing("name", RIGHT);
+            self.missing("name", NAME_RIGHT);
             return String::new();
         };
         if is_name(name.get_ref()) {
             self.once(names, "name", name.get_ref().clone(), name.span());
         } else {
-            self.wrong(name.span(), "name", "not a tenant's name", RIGHT);
+            self.wrong(name.span(), "name", "not a tenant's name", NAME_RIGHT);
         }
         name.get_ref().clone()
     }
@@ -155,6 +155,20 @@ impl One<'_, '_, '_> {
             }
         }
         hosts
+    }
+
+    fn cell(&mut self, raw: &raw::Tenant, cells: &[Cell]) -> String {
+        let Some(name) = &raw.cell else {
+            return DEFAULT_CELL.to_owned();
+        };
+        if !is_name(name.get_ref()) {
+            self.wrong(name.span(), "cell", "not a cell's name", NAME_RIGHT);
+        } else if !cells.iter().any(|cell| cell.name == *name.get_ref()) {
+            let names: Vec<&str> = cells.iter().map(|cell| cell.name.as_str()).collect();
+            let right = format!("the name of a [[cell]]: {}", names.join(", "));
+            self.wrong(name.span(), "cell", "no such cell", right);
+        }
+        name.get_ref().clone()
     }
 
     fn cores(&mut self, raw: &raw::Tenant, workers: &[usize]) -> Cores {
@@ -305,8 +319,11 @@ impl One<'_, '_, '_> {
     }
 }
 
+pub(super) const NAME_RIGHT: &str =
+    "1 to 63 lower-case letters, digits and inner hyphens, starting with a letter";
+
 /// Lower-case letters, digits and inner hyphens, a letter first, at most 63 bytes.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     name.len() <= limits::TENANT_NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_lowercase())

@@ -75,9 +75,11 @@ impl Checker<'_, '_> {
             log: self.log(&file.log),
             require: self.isolation(&file.isolation),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
+            cells: self.cells(file),
             tenants: Vec::new(),
         };
-        host.tenants = tenant::check_all(self, &file.tenant, &host.workers());
+        self.cells_fit(file, &host);
+        host.tenants = tenant::check_all(self, &file.tenant, &host.workers(), &host.cells);
         host
     }
 

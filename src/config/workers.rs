@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::validate::{Checker, Seen, ranges};
-use super::{Cores, Host, Profile, raw};
+use super::{Cell, Cores, Host, Profile, raw};
 
 /// The profile of a core that has one of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Host {
         }
     }
 
-    /// The workers, in worker order.
+    /// The workers of each cell, in the order of their cores.
     pub fn workers(&self) -> Vec<Worker> {
         let worker = |&core: &usize| Worker {
             core,
@@ -50,9 +50,18 @@ impl Host {
         self.cores.iter().map(worker).collect()
     }
 
+    /// Most tenants that a worker may get: those of the largest cell.
+    fn tenants_per_worker(&self) -> usize {
+        let count = |cell: &Cell| {
+            let tenants = self.tenants.iter();
+            tenants.filter(|tenant| tenant.cell == cell.name).count()
+        };
+        self.cells.iter().map(count).max().unwrap_or(0)
+    }
+
     /// Whether this machine can run every worker: it has the protection keys that the profile wants,
-    /// and with all tenants the worker stays below the kernel's limit of mappings, which is one of
-    /// each process.
+    /// and with all tenants of its cell the worker stays below the kernel's limit of mappings, which
+    /// is one of each process.
     ///
     /// # Errors
     /// One line about the first worker that does not, with what would help.
@@ -61,7 +70,8 @@ impl Host {
         for core in &self.cores {
             let profile = self.profile_of(*core);
             let fits = profile.check_protection_keys();
-            let fits = fits.and_then(|()| profile.check_mappings(self.tenants.len(), fuel));
+            let tenants = self.tenants_per_worker();
+            let fits = fits.and_then(|()| profile.check_mappings(tenants, fuel));
             fits.map_err(|line| format!("core {core}: {line}"))?;
         }
         Ok(())

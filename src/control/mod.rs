@@ -7,19 +7,24 @@
 //! supervisor ──ToWorker──► worker ──FromWorker──► supervisor
 //! supervisor ──ToBroker──► broker ──FromBroker──► supervisor
 //! broker ──ArtifactMessage──► worker ──log lines──► broker
-//! worker ──Handover──► another worker's mailbox
+//! worker ──Handover──► the mailbox of another worker of its cell
+//!
+//! with two or more cells:
+//! supervisor ──ToFront──► front ──FromWorker──► supervisor
+//! front ──Handover──► any worker's mailbox      front ──log lines──► broker
 //! ```
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AccessLog, Http, Profile, Tenant};
+use crate::config::{AccessLog, HostPattern, Http, Profile, Tenant};
 use crate::isolation::{Layer, Report as Isolation};
 
 /// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Who the worker is. File descriptors: the directory of artifacts, its mailbox's receiving
-    /// end, its broker channel, its end of the log channel, then the sending end of every worker's mailbox in worker order.
+    /// end, its broker channel, its end of the log channel, then the sending end of the mailbox of
+    /// every worker of its cell, in worker order.
     Start(Box<Start>),
     /// Adds the tenant, or replaces the one of that name, at the next `Commit`.
     Tenant(Box<Placed>),
@@ -30,8 +35,16 @@ pub enum ToWorker {
     },
     /// Makes the tenants said so far the routing table, at once.
     Commit,
+    /// The tenant of that name moves to another cell: until it is removed, its answers are the last
+    /// ones of their connections.
+    Leave {
+        /// The tenant's name.
+        name: String,
+    },
     /// A listening socket to accept from; its descriptor comes with it.
     Listener,
+    /// Accept no more: the front does from now on.
+    Deafen,
     /// The broker was restarted. File descriptors: the worker's new broker channel and its end of
     /// the new log channel; the old ones have ended. Until this comes, their end is no reason to
     /// exit.
@@ -49,8 +62,10 @@ pub enum ToWorker {
 /// Who a worker is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
-    /// Its place among the workers, from 0.
+    /// Its place among the workers of all cells, from 0.
     pub index: usize,
+    /// The place of the first worker of its cell; the others of the cell follow.
+    pub first: usize,
     /// The core it pins itself to; `None` leaves it where the kernel puts it.
     pub core: Option<usize>,
     /// What it is tuned to.
@@ -68,18 +83,61 @@ pub struct Start {
 pub struct Placed {
     /// The tenant.
     pub tenant: Tenant,
-    /// Indices of its workers; never empty.
+    /// Places of its workers, all of one cell; never empty.
     pub workers: Vec<usize>,
     /// Counts the versions of this tenant's component; an artifact names the one it is for.
     pub generation: u64,
 }
 
-/// Worker to supervisor.
+/// Supervisor to front. Order: `Start`, then a table, listeners. Each table is whole: mailboxes,
+/// routes, `Commit`.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToFront {
+    /// What connections are held to. File descriptor: its end of the log channel.
+    Start {
+        /// Limits of client connections.
+        http: Http,
+        /// Which requests get an access log line.
+        access_log: AccessLog,
+        /// Layers of isolation without which it does not start.
+        require: Vec<Layer>,
+    },
+    /// A worker that connections can be passed to; its mailbox's sending end comes with it.
+    Mailbox {
+        /// Its place among the workers of all cells.
+        worker: usize,
+    },
+    /// Who answers for these hosts. Of a tenant the front knows nothing else.
+    Route {
+        /// The hosts.
+        hosts: Vec<HostPattern>,
+        /// Their workers; never empty.
+        workers: Vec<usize>,
+    },
+    /// Makes the mailboxes and routes said since the last one the table, at once.
+    Commit {
+        /// Workers of the default cell: they get what belongs to nobody.
+        default: Vec<usize>,
+    },
+    /// A listening socket to accept from; its descriptor comes with it.
+    Listener,
+    /// The broker was restarted. File descriptor: its end of the new log channel.
+    Log,
+    /// Stop accepting, pass on what waits within this many milliseconds, and say `Drained`.
+    Drain {
+        /// How long connections whose head is not complete may take, in milliseconds.
+        drain_ms: u64,
+    },
+    /// Exit 0.
+    Stop,
+}
+
+/// Worker or front to supervisor.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromWorker {
     /// The worker is locked down: what it has of each layer.
     Isolated(Isolation),
-    /// The worker has its engine and its ring: it can take tenants.
+    /// A worker has its engine and its ring, the front its runtime: it can take tenants.
     Ready,
     /// The routing table of the last `Commit` is in force.
     Committed,
@@ -96,7 +154,8 @@ pub enum ToBroker {
         artifacts_dir: std::path::PathBuf,
         /// The file that log lines are appended to; `None` is standard output.
         log_file: Option<std::path::PathBuf>,
-        /// What each worker is tuned to, in worker order; part of its artifacts' identity.
+        /// What the workers of a cell are tuned to, in worker order, the same in every cell; part
+        /// of their artifacts' identity.
         profiles: Vec<Profile>,
         /// Layers of isolation without which it does not start.
         require: Vec<Layer>,
@@ -111,9 +170,17 @@ pub enum ToBroker {
     /// A worker was started, for the first time or again: give it its artifacts. File descriptors:
     /// the channel to it and the receiving end of its log channel, instead of those it had.
     Worker {
-        /// Which worker.
+        /// Its place among the workers of all cells.
         index: usize,
     },
+    /// A worker of a cell that is gone will not be started again.
+    Retired {
+        /// Its place among the workers of all cells.
+        index: usize,
+    },
+    /// The front was started, for the first time or again. File descriptor: the receiving end of
+    /// its log channel.
+    Front,
     /// Open the log file again: it may have been rotated.
     ReopenLog,
     /// Write out what is buffered and exit 0.
@@ -194,15 +261,19 @@ impl Flavour {
     }
 }
 
-/// Worker to worker: a connection whose next request belongs to the receiver. The connected
-/// socket comes with it.
+/// Worker to worker, or front to worker: a connection whose next request belongs to the receiver.
+/// The connected socket comes with it.
 ///
 /// ```text
-/// hops (1 byte) │ bytes read from the connection and not yet served
+/// fronted (1 bit) │ hops (7 bits) │ bytes read from the connection and not yet served
 /// ```
 #[derive(Debug, PartialEq)]
 pub struct Handover<'a> {
-    /// How often this connection was handed on since its last request was served.
+    /// Whether the front accepted this connection: then there are tenants that no worker of this
+    /// cell knows.
+    pub fronted: bool,
+    /// How often workers handed this connection on since its last request was served; up to
+    /// [`HANDOVER_HOPS_MAX`](crate::config::limits::HANDOVER_HOPS_MAX).
     pub hops: u8,
     /// Bytes already read.
     pub buffered: &'a [u8],
@@ -211,16 +282,23 @@ pub struct Handover<'a> {
 impl<'a> Handover<'a> {
     /// Appends the frame to `dst`.
     pub fn encode(&self, dst: &mut Vec<u8>) {
-        dst.push(self.hops);
+        dst.push(self.hops | if self.fronted { FRONTED } else { 0 });
         dst.extend_from_slice(self.buffered);
     }
 
     /// Reads a frame; `None` when it is empty.
     pub fn decode(frame: &'a [u8]) -> Option<Handover<'a>> {
-        let (&hops, buffered) = frame.split_first()?;
-        Some(Handover { hops, buffered })
+        let (&first, buffered) = frame.split_first()?;
+        Some(Handover {
+            fronted: first & FRONTED != 0,
+            hops: first & !FRONTED,
+            buffered,
+        })
     }
 }
+
+/// The bit of a frame's first byte that says [`Handover::fronted`].
+const FRONTED: u8 = 0x80;
 
 // Worker to broker, on the log channel: raw datagrams of newline-terminated JSON objects, one
 // batch each. Sending never blocks: a full channel drops the batch and counts its lines.

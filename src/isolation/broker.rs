@@ -29,12 +29,7 @@ pub fn lockdown(directories: &[PathBuf], required: &[Layer]) -> io::Result<Repor
     confine::restrict_files(&mut report, rules);
     confine::drop_capabilities(&mut report);
     confine::seal(&mut report, &[CALLS, START, compile_job::CALLS]);
-    let required: Vec<Layer> = required
-        .iter()
-        .copied()
-        .filter(|layer| !matches!(layer, Layer::Root | Layer::Userns))
-        .collect();
-    report.require(&required).map_err(io::Error::other)?;
+    report.require(required).map_err(io::Error::other)?;
     Ok(report)
 }
 

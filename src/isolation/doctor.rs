@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::{Layer, Report, State, worker};
 use crate::sys::channel::Channel;
 use crate::sys::process::{self, Spawn, describe};
-use crate::sys::report;
+use crate::sys::support::Support;
+use crate::sys::{cgroup, core_scheduling, report};
 
 /// Entries of the ring that is tried: the fewest.
 const RING_ENTRIES: u32 = 2;
@@ -34,7 +35,13 @@ pub fn examine() -> io::Result<Report> {
     let said = ours.recv::<Report>();
     let status = child.wait()?;
     match said? {
-        Some((report, _)) => Ok(report),
+        Some((mut report, _)) => {
+            // What the supervisor applies to its children.
+            report.note(Layer::Cgroup, State::from(cgroup::status()));
+            let siblings = core_scheduling::status();
+            report.note(Layer::CoreScheduling, State::from(siblings));
+            Ok(report)
+        }
         None => Err(io::Error::other(format!(
             "the process that tries it ended with {}",
             describe(status)
@@ -63,6 +70,17 @@ fn try_layers() -> io::Result<()> {
             .map_err(|error| io::Error::new(error.kind(), format!("no io_uring: {error}")))
     })?;
     channel.send(&report, &[])
+}
+
+impl From<Support> for State {
+    fn from(support: Support) -> Self {
+        match support {
+            Support::Possible => Self::on(),
+            Support::Needless { reason } => Self::Off(reason),
+            // Its remedy is the layer's.
+            Support::Impossible { reason, .. } => Self::Impossible(reason),
+        }
+    }
 }
 
 /// One line of `skep doctor --json`.

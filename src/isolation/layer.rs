@@ -139,7 +139,7 @@ impl fmt::Display for Layer {
 pub enum State {
     /// It is in force; of what quality, where that differs between kernels.
     On(String),
-    /// It is not, and need not be; why.
+    /// It is not, and need not be: what it takes away is not there, or another layer takes it. Why.
     Off(String),
     /// This host does not give it; why not.
     Impossible(String),
@@ -230,8 +230,8 @@ impl Report {
         }
     }
 
-    /// Checks that everything required is in force; layers that are another process's to apply
-    /// were not noted and are not missed.
+    /// Checks that everything required is in force or not needed; layers that are another process's to
+    /// apply were not noted and are not missed.
     ///
     /// # Errors
     /// One line that names each missing layer, its reason and its remedy.
@@ -239,6 +239,7 @@ impl Report {
         let missing: Vec<String> = self
             .iter()
             .filter(|(layer, state)| required.contains(layer) && !state.is_on())
+            .filter(|(_, state)| !matches!(state, State::Off(_)))
             .map(|(layer, state)| format!("{layer}: {} ({})", state.why(), layer.remedy()))
             .collect();
         if missing.is_empty() {

@@ -4,7 +4,7 @@
 use caps::{CapSet, Capability, CapsHashSet};
 
 use super::seccomp::{self, Allow, allow};
-use super::{Layer, Report, State, broker, compile_job, worker};
+use super::{Layer, Report, State, broker, compile_job, front, worker};
 
 /// Locks the supervisor down as far as its work allows: the capabilities that starting and locking
 /// down children takes, and no other.
@@ -17,6 +17,7 @@ pub fn lockdown() -> Report {
         broker::CALLS,
         broker::START,
         compile_job::CALLS,
+        front::CALLS,
         worker::CALLS,
     ];
     report.note(Layer::Seccomp, State::of(seccomp::restrict(&tables)));
@@ -29,6 +30,7 @@ const CALLS: &[Allow] = &[
     allow(libc::SYS_getcwd),
     allow(libc::SYS_fchmodat),
     allow(libc::SYS_fchownat),
+    allow(libc::SYS_rmdir), // control groups of cells that are gone
     // A front accepts with these; sockets to listen on are open by now.
     allow(libc::SYS_accept4),
     allow(libc::SYS_getsockname),

@@ -1,15 +1,17 @@
 //! The messages that tell a child which tenants there are.
 
+use std::io;
 use std::rc::Rc;
 
-use crate::control::{Placed, ToBroker, ToWorker};
+use crate::control::{Placed, ToBroker, ToFront, ToWorker};
+use crate::supervisor::cells::Cells;
 use crate::supervisor::child::{Child, Message};
-use crate::supervisor::roster::{Change, Roster};
+use crate::supervisor::roster::{Change, Roster, cell_of};
 use crate::sys::report;
 
-/// Tells `worker` of every tenant, and to route by that.
-pub(super) fn tell_worker_all(worker: &mut Child, roster: &Roster) {
-    for placed in roster.tenants() {
+/// Tells a worker of the cell at `cell` of every tenant of its cell, and to route by that.
+pub(super) fn tell_worker_all(worker: &mut Child, cell: usize, roster: &Roster, cells: &Cells) {
+    for placed in roster.tenants().filter(|it| cell_of(it, cells) == cell) {
         if let Some(message) = tenant_for_worker(placed) {
             worker.say(message);
         }
@@ -24,33 +26,65 @@ pub(super) fn tell_broker_all(broker: &mut Child, roster: &Roster) {
     }
 }
 
-/// Tells all workers of the changes, and to route by them.
-pub(super) fn tell_workers<'a>(workers: impl Iterator<Item = &'a mut Child>, changes: &[Change]) {
-    let messages: Vec<Message> = changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Add(placed) | Change::Replace(placed) => tenant_for_worker(placed),
-            Change::Remove(name) => encode(name, &ToWorker::Remove { name: name.clone() }),
-        })
-        .collect();
-    for worker in workers {
-        for message in &messages {
-            worker.say(message.clone());
+/// What the changes are for the workers of one cell. They learn nothing of other cells' tenants.
+pub(super) fn for_cell(changes: &[Change], cell: usize, cells: &Cells) -> Vec<Message> {
+    let is_here = |placed: &Placed| cell_of(placed, cells) == cell;
+    let message = |change: &Change| match change {
+        Change::Add(placed) | Change::Replace(placed) | Change::Move(placed, _)
+            if is_here(placed) =>
+        {
+            tenant_for_worker(placed)
         }
-        commit(worker);
+        Change::Move(placed, from) if *from == cell => {
+            let name = &placed.tenant.name;
+            encode(name, &ToWorker::Leave { name: name.clone() })
+        }
+        Change::Remove(name, from) if *from == cell => {
+            encode(name, &ToWorker::Remove { name: name.clone() })
+        }
+        _ => None,
+    };
+    changes.iter().filter_map(message).collect()
+}
+
+/// Tells a worker something about its tenants, and to route by it.
+pub(super) fn tell_worker(worker: &mut Child, messages: &[Message]) {
+    for message in messages {
+        worker.say(message.clone());
     }
+    commit(worker);
 }
 
 /// Tells `broker` of the changes.
 pub(super) fn tell_broker(broker: &mut Child, changes: &[Change]) {
     for change in changes {
         match change {
-            Change::Add(placed) | Change::Replace(placed) => {
+            Change::Add(placed) | Change::Replace(placed) | Change::Move(placed, _) => {
                 say(broker, &ToBroker::Tenant(Box::new(placed.clone())));
             }
-            Change::Remove(name) => say(broker, &ToBroker::Remove { name: name.clone() }),
+            Change::Remove(name, _) => say(broker, &ToBroker::Remove { name: name.clone() }),
         }
     }
+}
+
+/// What the front is told of the tenants: whose hosts are whose, and nothing else of them.
+///
+/// # Errors
+/// None that a validated host can cause: a tenant's hosts fit a message.
+pub(super) fn routes(roster: &Roster) -> io::Result<Vec<Message>> {
+    let route = |placed: &Placed| {
+        let route = ToFront::Route {
+            hosts: placed.tenant.hosts.clone(),
+            workers: placed.workers.clone(),
+        };
+        Message::new(&route, Vec::new())
+    };
+    roster.tenants().map(route).collect()
+}
+
+/// Says that a worker is to forget a tenant, which is another cell's now.
+pub(super) fn removed(name: &str) -> Option<Message> {
+    encode(name, &ToWorker::Remove { name: name.into() })
 }
 
 /// Says a message that carries no descriptors.

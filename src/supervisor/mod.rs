@@ -6,7 +6,7 @@
 //!              │ signalfd
 //!   ┌──────────▼─ one thread, one poll ────────────────────────────┐
 //!   │ roster: who is served, where          host: the configuration│
-//!   │ for every worker: its listeners, both ends of its mailbox    │
+//!   │ for every worker: both ends of its mailbox; all listeners    │
 //!   └──┬─────────────────┬─────────────────┬───────────────────────┘
 //!      │ control         │ control         │ control
 //!   worker 0 ◄─mailbox─► worker 1 …      broker
@@ -16,16 +16,21 @@
 //! | event | what happens |
 //! |---|---|
 //! | a worker dies | it starts again after a pause, with the same listeners and mailbox: what waits in them is kept |
-//! | the broker dies | it starts again, and every worker gets new channels to it |
+//! | the front dies | the same; connections whose head was not complete are lost |
+//! | the broker dies | it starts again, and every worker and the front get new channels to it |
 //! | anything dies before the first `serving` line | `serve` fails: the configuration cannot work |
 //! | SIGHUP | the configuration is read again; tenants change, unless the running workers cannot carry them; the rest is reported; the log file is opened again |
-//! | SIGTERM, SIGINT | workers drain, then the broker stops; a second one kills at once |
+//! | SIGTERM, SIGINT | workers and front drain, then the broker stops; a second one kills at once |
 //! | the supervisor dies | the kernel kills the others (`PR_SET_PDEATHSIG`) |
 
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod cells;
 mod child;
+mod drain;
+mod front;
+mod groups;
 mod messages;
 mod pids;
 mod placement;

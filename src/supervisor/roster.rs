@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::config::{Cores, Tenant, Worker};
 use crate::control::Placed;
+use crate::supervisor::cells::Cells;
 use crate::supervisor::placement::Placement;
 
 /// What tells one version of a component's file from another without reading it: device, inode,
@@ -20,8 +21,10 @@ pub(super) enum Change {
     Add(Placed),
     /// A tenant with another component, limits, hosts or workers.
     Replace(Placed),
-    /// A tenant that is gone.
-    Remove(String),
+    /// A tenant that is in another cell now; it was in the one at this place.
+    Move(Placed, usize),
+    /// A tenant that is gone, from the cell at this place.
+    Remove(String, usize),
 }
 
 /// A tenant, placed, and the version of its component.
@@ -41,7 +44,7 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// No tenants yet, on these workers.
+    /// No tenants yet; each cell has these workers.
     pub(super) fn new(workers: Vec<Worker>) -> Roster {
         Roster {
             placement: Placement::new(workers),
@@ -64,7 +67,9 @@ impl Roster {
     ///
     /// Those who leave make room first. Then come those who stay, so that newcomers see true loads,
     /// and of the newcomers those who have no choice.
-    pub(super) fn apply(&mut self, tenants: &[Tenant]) -> Vec<Change> {
+    ///
+    /// Tenants of one core count together for its load, whatever their cells.
+    pub(super) fn apply(&mut self, tenants: &[Tenant], cells: &Cells) -> Vec<Change> {
         let mut old: HashMap<String, Entry> = std::mem::take(&mut self.entries)
             .into_iter()
             .map(|entry| (entry.placed.tenant.name.clone(), entry))
@@ -76,8 +81,8 @@ impl Roster {
         gone.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let mut changes = Vec::new();
         for (name, entry) in gone {
-            self.placement.remove(&entry.placed.workers);
-            changes.push(Change::Remove(name));
+            self.placement.remove(&cores_of(&entry.placed, cells));
+            changes.push(Change::Remove(name, cell_of(&entry.placed, cells)));
         }
         let mut order: Vec<(usize, &Tenant)> = tenants.iter().enumerate().collect();
         order.sort_by_key(|(_, tenant)| {
@@ -89,11 +94,15 @@ impl Roster {
         let mut entries = Vec::with_capacity(tenants.len());
         for (index, tenant) in order {
             let before = old.remove(&tenant.name);
-            let entry = self.entry(tenant, before.as_ref());
+            let entry = self.entry(tenant, before.as_ref(), cells);
             match before {
                 None => changes.push(Change::Add(entry.placed.clone())),
                 Some(before) if before.placed != entry.placed => {
-                    changes.push(Change::Replace(entry.placed.clone()));
+                    let (from, placed) = (cell_of(&before.placed, cells), entry.placed.clone());
+                    changes.push(match from == cell_of(&placed, cells) {
+                        true => Change::Replace(placed),
+                        false => Change::Move(placed, from),
+                    });
                 }
                 Some(_) => {}
             }
@@ -105,13 +114,16 @@ impl Roster {
     }
 
     /// Places a tenant that was `before`, and finds out whether its component is another one.
-    fn entry(&mut self, tenant: &Tenant, before: Option<&Entry>) -> Entry {
+    fn entry(&mut self, tenant: &Tenant, before: Option<&Entry>, cells: &Cells) -> Entry {
         let stamp = stamp(&tenant.component);
-        let current = before.map_or(&[][..], |before| &before.placed.workers);
+        let current = before.map_or_else(Vec::new, |before| cores_of(&before.placed, cells));
         let memory_mib = tenant.limits.memory_mib;
-        let workers = self
+        let cores = self
             .placement
-            .place(&tenant.name, &tenant.cores, memory_mib, current);
+            .place(&tenant.name, &tenant.cores, memory_mib, &current);
+        // Every tenant's cell is there: a validated host says so.
+        let first = cells.workers(cells.place(&tenant.cell).unwrap_or(0)).start;
+        let workers = cores.into_iter().map(|core| first + core).collect();
         let generation = match before {
             Some(before)
                 if before.stamp == stamp
@@ -141,6 +153,20 @@ fn counts_fuel(tenant: &Tenant) -> bool {
     tenant.limits.fuel > 0
 }
 
+/// The place of a tenant's cell.
+pub(super) fn cell_of(placed: &Placed, cells: &Cells) -> usize {
+    placed
+        .workers
+        .first()
+        .map_or(0, |worker| cells.of_worker(*worker))
+}
+
+/// The places of its workers within their cell.
+fn cores_of(placed: &Placed, cells: &Cells) -> Vec<usize> {
+    let workers = placed.workers.iter();
+    workers.map(|worker| cells.core_of(*worker)).collect()
+}
+
 fn stamp(component: &Path) -> Stamp {
     let meta = fs::metadata(component).ok()?;
     Some((
@@ -155,13 +181,14 @@ fn stamp(component: &Path) -> Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{HostPattern, Limits};
+    use crate::config::{Cell, DEFAULT_CELL, HostPattern, Limits};
 
     fn tenant(name: &str, component: &Path, cores: Cores) -> Tenant {
         Tenant {
             name: name.into(),
             component: component.into(),
             hosts: vec![HostPattern::Exact(format!("{name}.test"))],
+            cell: DEFAULT_CELL.into(),
             cores,
             env: Default::default(),
             share: Default::default(),
@@ -191,7 +218,14 @@ mod tests {
         [0, 1].map(worker).to_vec()
     }
 
-    /// The changes as words: `+name`, `~name@generation`, `-name`.
+    fn cells(names: &[&str]) -> Cells {
+        let mut cells = Cells::new(2);
+        let named: Vec<_> = names.iter().map(|name| Cell::named(name)).collect();
+        cells.arrange(&named);
+        cells
+    }
+
+    /// The changes as words: `+name`, `~name@generation`, `>name@from`, `-name`.
     fn words(changes: &[Change]) -> Vec<String> {
         changes
             .iter()
@@ -200,7 +234,8 @@ mod tests {
                 Change::Replace(placed) => {
                     format!("~{}@{}", placed.tenant.name, placed.generation)
                 }
-                Change::Remove(name) => format!("-{name}"),
+                Change::Move(placed, from) => format!(">{}@{from}", placed.tenant.name),
+                Change::Remove(name, _) => format!("-{name}"),
             })
             .collect()
     }
@@ -212,12 +247,13 @@ mod tests {
         fs::write(&one, "1").unwrap();
         fs::write(&two, "2").unwrap();
         let mut roster = Roster::new(two_workers());
+        let one_cell = cells(&[DEFAULT_CELL]);
         let a = tenant("a", &one, Cores::Count(1));
         let b = tenant("b", &two, Cores::Count(2));
         let c = tenant("c", &two, Cores::List(vec![1]));
         let both = [a.clone(), b.clone()];
-        assert_eq!(words(&roster.apply(&both)), ["+a", "+b"]);
-        assert_eq!(words(&roster.apply(&both)), [""; 0]);
+        assert_eq!(words(&roster.apply(&both, &one_cell)), ["+a", "+b"]);
+        assert_eq!(words(&roster.apply(&both, &one_cell)), [""; 0]);
         let limits = Tenant {
             limits: Limits {
                 cpu_ms: 7,
@@ -225,7 +261,10 @@ mod tests {
             },
             ..a.clone()
         };
-        assert_eq!(words(&roster.apply(&[b.clone(), limits.clone()])), ["~a@1"]);
+        assert_eq!(
+            words(&roster.apply(&[b.clone(), limits.clone()], &one_cell)),
+            ["~a@1"]
+        );
         assert_eq!(
             roster.tenants().next().unwrap().tenant.name,
             "b",
@@ -243,26 +282,58 @@ mod tests {
         assert_eq!(words(&roster.apply(&[b.clone(), fuel(6)])), ["~a@3"]);
         fs::write(&one, "1, again").unwrap();
         assert_eq!(
-            words(&roster.apply(&[limits, b.clone(), c.clone()])),
+            words(&roster.apply(&[limits, b.clone(), c.clone()], &one_cell)),
             ["~a@4", "+c"]
         );
-        assert_eq!(words(&roster.apply(&[c])), ["-a", "-b"]);
-        assert_eq!(words(&roster.apply(&[a])), ["-c", "+a"]);
+        assert_eq!(words(&roster.apply(&[c], &one_cell)), ["-a", "-b"]);
+        assert_eq!(words(&roster.apply(&[a], &one_cell)), ["-c", "+a"]);
         assert_eq!(roster.tenants().next().unwrap().generation, 6);
     }
 
     #[test]
     fn those_without_a_choice_are_placed_first() {
         let mut roster = Roster::new(two_workers());
+        let one_cell = cells(&[DEFAULT_CELL]);
         let file = Path::new("/nonexistent");
-        roster.apply(&[
+        let tenants = [
             tenant("free", file, Cores::Count(1)),
             tenant("bound", file, Cores::List(vec![0])),
-        ]);
+        ];
+        roster.apply(&tenants, &one_cell);
         let workers: Vec<_> = roster
             .tenants()
             .map(|placed| placed.workers.clone())
             .collect();
         assert_eq!(workers, [[1], [0]]);
+    }
+
+    #[test]
+    fn a_tenant_moves_between_cells_and_stays_on_its_core() {
+        let mut roster = Roster::new(two_workers());
+        let cells = cells(&[DEFAULT_CELL, "gold"]);
+        let file = Path::new("/nonexistent");
+        let tenants = ["a", "b"].map(|name| tenant(name, file, Cores::Count(1)));
+        roster.apply(&tenants, &cells);
+        let workers = |roster: &Roster, at: usize| {
+            let placed = roster.tenants().nth(at).unwrap();
+            (placed.workers.clone(), cell_of(placed, &cells))
+        };
+        let [(a, _), (b, _)] = [0, 1].map(|at| workers(&roster, at));
+        assert_ne!(a, b, "one on each core");
+        let mut moved = tenants.clone();
+        moved[0].cell = "gold".into();
+        assert_eq!(words(&roster.apply(&moved, &cells)), [">a@0"]);
+        assert_eq!(workers(&roster, 0), (vec![a[0] + 2], 1));
+        assert_eq!(
+            roster.tenants().next().unwrap().generation,
+            1,
+            "the same program"
+        );
+        assert_eq!(words(&roster.apply(&tenants, &cells)), [">a@1"]);
+        assert_eq!(workers(&roster, 0), (a, 0));
+        assert_eq!(
+            roster.apply(&tenants[1..], &cells),
+            [Change::Remove("a".into(), 0)]
+        );
     }
 }

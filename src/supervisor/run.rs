@@ -13,19 +13,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::config::{Host, limits};
-use crate::control::{FromBroker, FromWorker, ToBroker, ToWorker};
+use crate::config::Host;
+use crate::control::{FromBroker, FromWorker};
 use crate::supervisor::child::Child;
-use crate::supervisor::reload::{check_running, need_restart};
-use crate::supervisor::roster::Change;
+use crate::supervisor::front::Accepting;
 use crate::supervisor::start::{Slot, Supervisor};
-use crate::supervisor::{Addresses, ServeError, messages};
+use crate::supervisor::{Addresses, ServeError};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::process::describe;
 use crate::sys::report;
-
-/// Most time for the broker to write out what it holds, in milliseconds.
-const BROKER_STOP_MS: u64 = 3_000;
 
 /// Where a host is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +71,10 @@ impl Supervisor {
             }
             if phase < Phase::Draining {
                 self.restart();
+                self.retire();
+                if self.may_steer() {
+                    self.steer();
+                }
             }
             if self.committed() {
                 // A broker that cannot use its directory never becomes ready.
@@ -90,7 +90,7 @@ impl Supervisor {
                     report::line(format_args!("{line}"));
                 }
             }
-            if phase == Phase::Draining && self.workers.iter().all(|w| w.slot.child.is_none()) {
+            if phase == Phase::Draining && self.is_served_by_nobody() {
                 phase = Phase::Stopping;
                 self.stop_broker();
             }
@@ -102,9 +102,9 @@ impl Supervisor {
 
     fn slots(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.workers
-            .iter_mut()
+            .values_mut()
             .map(|worker| &mut worker.slot)
-            .chain([&mut self.broker])
+            .chain([&mut self.broker, &mut self.front.slot])
     }
 
     fn children(&mut self) -> impl Iterator<Item = &mut Child> {
@@ -114,12 +114,13 @@ impl Supervisor {
     /// Waits for a signal, a message, room for one, or the next deadline.
     fn wait(&self) -> io::Result<()> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let mut deadline_ns: Option<u64> = None;
+        // Until then it is a message that lets them leave.
+        let mut deadline_ns = self.leaving.deadline_ns().filter(|_| self.may_leave());
         for slot in self
             .workers
-            .iter()
+            .values()
             .map(|worker| &worker.slot)
-            .chain([&self.broker])
+            .chain([&self.broker, &self.front.slot])
         {
             let times = [
                 slot.restart_ns,
@@ -155,14 +156,15 @@ impl Supervisor {
     /// Takes what the children said.
     fn hear(&mut self) {
         let mut isolated = Vec::new();
-        for child in self
-            .workers
-            .iter_mut()
-            .filter_map(|worker| worker.slot.child.as_mut())
-        {
+        let workers = self.workers.values_mut();
+        let workers = workers.map(|worker| ("worker", &mut worker.slot));
+        for (kind, slot) in workers.chain([("front", &mut self.front.slot)]) {
+            let Some(child) = &mut slot.child else {
+                continue;
+            };
             for message in child.hear::<FromWorker>() {
                 match message {
-                    FromWorker::Isolated(layers) => isolated.push(("worker", layers.line())),
+                    FromWorker::Isolated(layers) => isolated.push((kind, layers.line())),
                     FromWorker::Ready => child.ready = true,
                     FromWorker::Committed => {
                         child.uncommitted = child.uncommitted.saturating_sub(1);
@@ -201,12 +203,17 @@ impl Supervisor {
 
     /// Takes away the dead, and kills those whose time is over.
     fn reap(&mut self, phase: Phase) -> Result<(), ServeError> {
-        let names: Vec<String> = (0..self.workers.len())
-            .map(|index| self.worker_name(index))
-            .chain(["broker".into()])
+        let names: Vec<(String, bool)> = self
+            .workers
+            .iter()
+            .map(|(index, worker)| (self.worker_name(*index), !worker.is_retired))
+            .chain([
+                ("broker".into(), true),
+                ("front".into(), self.front.accepting == Accepting::Front),
+            ])
             .collect();
         let now_ns = monotonic_ns();
-        for (slot, who) in self.slots().zip(names) {
+        for (slot, (who, is_wanted)) in self.slots().zip(names) {
             let Some(child) = &mut slot.child else {
                 continue;
             };
@@ -222,14 +229,14 @@ impl Supervisor {
             slot.child = None;
             match phase {
                 Phase::Starting => return Err(ServeError::Start { who, how: status }),
-                Phase::Serving => {
+                Phase::Serving if is_wanted => {
                     let pause_ms = slot.backoff.after_death(lived_ms);
                     slot.restart_ns = Some(now_ns + pause_ms * 1_000_000);
                     report::line(format_args!(
                         "{who} pid {pid} died ({status}); it starts again in {pause_ms} ms"
                     ));
                 }
-                Phase::Draining | Phase::Stopping => {
+                Phase::Serving | Phase::Draining | Phase::Stopping => {
                     if status != "exit code 0" {
                         report::line(format_args!("{who} pid {pid} died ({status})"));
                     }
@@ -247,122 +254,79 @@ impl Supervisor {
             let result = self.start_broker();
             settle(&mut self.broker, "broker", result, now_ns);
         }
-        for index in 0..self.workers.len() {
-            if due(&self.workers[index].slot) {
-                let (who, result) = (self.worker_name(index), self.start_worker(index));
-                settle(&mut self.workers[index].slot, &who, result, now_ns);
-            }
+        if due(&self.front.slot) {
+            let result = self.start_front();
+            settle(&mut self.front.slot, "front", result, now_ns);
+        }
+        let workers = self.workers.iter();
+        let due: Vec<usize> = workers
+            .filter(|(_, worker)| due(&worker.slot))
+            .map(|(index, _)| *index)
+            .collect();
+        for index in due {
+            self.try_start_worker(index);
         }
     }
 
+    /// Starts a worker; a failure is reported, and tried again later.
+    pub(super) fn try_start_worker(&mut self, index: usize) {
+        let (who, result) = (self.worker_name(index), self.start_worker(index));
+        if let Some(worker) = self.workers.get_mut(&index) {
+            settle(&mut worker.slot, &who, result, monotonic_ns());
+        }
+    }
+
+    /// Whether every worker that is there routes by the newest tenants. One that is not gets them
+    /// first thing, and what waits in its mailbox after that: nobody waits for a worker that dies
+    /// again and again.
+    fn may_steer(&self) -> bool {
+        let mut workers = self.workers.values().filter(|worker| !worker.is_retired);
+        workers.all(|worker| worker.slot.child.as_ref().is_none_or(is_current))
+    }
+
+    /// Whether tenants that have moved may leave their old workers.
+    fn may_leave(&self) -> bool {
+        self.may_steer() && self.front_is_settled()
+    }
+
     /// Whether every worker is there and routes by the newest tenants.
+    fn workers_are_current(&self) -> bool {
+        let mut workers = self.workers.values().filter(|worker| !worker.is_retired);
+        workers.all(|worker| worker.slot.child.as_ref().is_some_and(is_current))
+    }
+
+    /// Whether the newest configuration is in force everywhere.
     fn committed(&self) -> bool {
-        let is_current = |child: &Child| child.ready && child.uncommitted == 0;
-        self.workers
-            .iter()
-            .all(|worker| worker.slot.child.as_ref().is_some_and(is_current))
+        self.workers_are_current() && self.front_is_settled()
+    }
+
+    /// Whether nobody is left that serves.
+    fn is_served_by_nobody(&self) -> bool {
+        let mut workers = self.workers.values();
+        workers.all(|worker| worker.slot.child.is_none()) && self.front.slot.child.is_none()
     }
 
     fn say_serving(&self) {
         let addresses: Vec<String> = self.http.iter().map(ToString::to_string).collect();
         report::line(format_args!(
-            "serving {} tenants on {} with {} workers",
+            "serving {} tenants on {} with {} workers{}",
             self.roster.len(),
             addresses.join(", "),
-            self.workers.len()
+            self.workers.len(),
+            match self.cells.are_several() {
+                true => format!(" in {} cells", self.host.cells.len()),
+                false => String::new(),
+            }
         ));
-    }
-
-    /// Reads the configuration again and serves its tenants; says what to report once all workers
-    /// do.
-    fn reload(&mut self, load: &mut impl FnMut(&Path) -> Result<Host, String>) -> Option<String> {
-        if let Some(broker) = &mut self.broker.child {
-            messages::say(broker, &ToBroker::ReopenLog);
-        }
-        let loaded = load(&self.host.source)
-            .and_then(|host| check_running(&self.host, &host).map(|()| host));
-        let host = match loaded {
-            Ok(host) => host,
-            Err(errors) => {
-                for error in errors.lines() {
-                    report::line(format_args!("reload: {error}"));
-                }
-                report::line(format_args!("reload: refused, nothing changed"));
-                return None;
-            }
-        };
-        let ignored = need_restart(&self.host, &host);
-        if !ignored.is_empty() {
-            let keys = ignored.join(", ");
-            report::line(format_args!("reload: ignored until a restart: {keys}"));
-        }
-        self.host.drain_ms = host.drain_ms;
-        self.host.tenants = host.tenants;
-        let changes = self.roster.apply(&self.host.tenants);
-        let workers = self
-            .workers
-            .iter_mut()
-            .filter_map(|worker| worker.slot.child.as_mut());
-        messages::tell_workers(workers, &changes);
-        if let Some(broker) = &mut self.broker.child {
-            messages::tell_broker(broker, &changes);
-        }
-        let count = |wanted: fn(&Change) -> bool| changes.iter().filter(|c| wanted(c)).count();
-        Some(format!(
-            "reloaded: {} added, {} changed, {} removed; {} tenants",
-            count(|change| matches!(change, Change::Add(_))),
-            count(|change| matches!(change, Change::Replace(_))),
-            count(|change| matches!(change, Change::Remove(_))),
-            self.roster.len()
-        ))
-    }
-
-    /// Stops accepting, and has the workers finish what is in flight.
-    fn drain(&mut self, signal: Signal) {
-        let drain_ms = self.host.drain_ms;
-        report::line(format_args!("{signal}: draining, {drain_ms} ms at most"));
-        for worker in &mut self.workers {
-            worker.listeners.clear();
-            worker.slot.restart_ns = None;
-            if let Some(child) = &mut worker.slot.child {
-                messages::say(child, &ToWorker::Drain { drain_ms });
-                // One that does not serve yet has nothing to finish.
-                let ready = child.ready;
-                child.kill_after_ms(if ready {
-                    drain_ms + limits::KILL_GRACE_MS
-                } else {
-                    0
-                });
-            }
-        }
-        self.broker.restart_ns = None;
-    }
-
-    /// Once no worker has anything in flight, none can hand anything over any more.
-    fn stop_drained(&mut self) {
-        let workers = || self.workers.iter().filter_map(|it| it.slot.child.as_ref());
-        if workers().any(|child| !child.drained) {
-            return;
-        }
-        for worker in &mut self.workers {
-            if let Some(child) = &mut worker.slot.child
-                && !std::mem::replace(&mut child.stopped, true)
-            {
-                messages::say(child, &ToWorker::Stop);
-            }
-        }
-    }
-
-    fn stop_broker(&mut self) {
-        if let Some(broker) = &mut self.broker.child {
-            messages::say(broker, &ToBroker::Stop);
-            broker.kill_after_ms(BROKER_STOP_MS);
-        }
     }
 }
 
+fn is_current(child: &Child) -> bool {
+    child.ready && child.uncommitted == 0
+}
+
 /// Records the outcome of a start.
-fn settle(slot: &mut Slot, who: &str, result: io::Result<()>, now_ns: u64) {
+pub(super) fn settle(slot: &mut Slot, who: &str, result: io::Result<()>, now_ns: u64) {
     slot.restart_ns = None;
     if let Err(error) = result {
         let pause_ms = slot.backoff.after_death(0);

@@ -11,11 +11,14 @@ use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 
-use crate::config::Host;
+use crate::config::{DEFAULT_CELL, Host};
 use crate::control::{Start, ToBroker, ToWorker};
 use crate::isolation;
 use crate::supervisor::backoff::Backoff;
+use crate::supervisor::cells::Cells;
 use crate::supervisor::child::{Child, Message};
+use crate::supervisor::front::{Accepting, Front, Leaving};
+use crate::supervisor::groups::Groups;
 use crate::supervisor::pids::PidFiles;
 use crate::supervisor::roster::Roster;
 use crate::supervisor::{Addresses, ServeError, messages};
@@ -41,11 +44,13 @@ pub(super) struct WorkerSlot {
     pub(super) slot: Slot,
     /// Its core.
     pub(super) core: usize,
+    /// Its cell's name.
+    pub(super) cell: String,
+    /// Whether its cell is gone: it finishes and is not started again.
+    pub(super) is_retired: bool,
     /// Both ends of its mailbox: what is in it waits for the next process.
-    mailbox_send: Rc<OwnedFd>,
+    pub(super) mailbox_send: Rc<OwnedFd>,
     mailbox_receive: Rc<OwnedFd>,
-    /// Its listeners, one for each address: what they queue waits, too.
-    pub(super) listeners: Vec<Rc<OwnedFd>>,
 }
 
 /// Everything the supervisor holds.
@@ -54,12 +59,20 @@ pub(super) struct Supervisor {
     pub(super) host: Host,
     pub(super) roster: Roster,
     pub(super) signals: Signals,
-    pub(super) workers: Vec<WorkerSlot>,
+    pub(super) cells: Cells,
+    /// By their places, which [`Cells`] gives out.
+    pub(super) workers: BTreeMap<usize, WorkerSlot>,
+    /// For each core one listener for each address: what they queue waits for who accepts.
+    pub(super) listeners: Vec<Vec<Rc<OwnedFd>>>,
     pub(super) broker: Slot,
+    pub(super) front: Front,
+    pub(super) leaving: Leaving,
     pub(super) http: Vec<std::net::SocketAddr>,
     /// What each kind of process has of each layer of isolation, as it was last said.
     pub(super) isolation: BTreeMap<&'static str, String>,
-    pids: PidFiles,
+    pub(super) pids: PidFiles,
+    /// Last: its groups are removed when everybody is gone.
+    pub(super) groups: Groups,
 }
 
 /// Opens the sockets and starts the first generation of processes.
@@ -75,20 +88,11 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
     ];
     let signals = Signals::watch(&watched).map_err(system("watching signals"))?;
     let pids = PidFiles::new(pid_dir).map_err(system("writing pid files"))?;
+    let mut cells = Cells::new(host.cores.len());
+    let arranged = cells.arrange(&host.cells);
     let mut roster = Roster::new(host.workers());
-    roster.apply(&host.tenants);
-    let mut workers = Vec::with_capacity(host.cores.len());
-    for &core in &host.cores {
-        let (send, receive) = Channel::pair().map_err(system("making mailboxes"))?;
-        workers.push(WorkerSlot {
-            slot: Slot::default(),
-            core,
-            mailbox_send: Rc::new(send.into()),
-            mailbox_receive: Rc::new(receive.into()),
-            listeners: Vec::new(),
-        });
-    }
-    let http = open_listeners(&host, &mut workers)?;
+    roster.apply(&host.tenants, &cells);
+    let (http, listeners) = open_listeners(&host)?;
     // The sockets are open; what is left takes no more than this.
     let layers = isolation::supervisor::lockdown();
     layers
@@ -101,16 +105,28 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         host,
         roster,
         signals,
-        workers,
+        cells,
+        workers: BTreeMap::new(),
+        listeners,
         broker: Slot::default(),
+        front: Front::default(),
+        leaving: Leaving::default(),
         http,
         isolation: BTreeMap::new(),
         pids,
+        groups: Groups::default(),
     };
+    let groups = supervisor.arrange_groups();
+    groups.map_err(system("limiting cells"))?;
     supervisor
         .start_broker()
         .map_err(|source| spawn_error("broker".into(), source))?;
-    for index in 0..supervisor.workers.len() {
+    for cell in arranged.added {
+        let added = supervisor.add_workers(cell);
+        added.map_err(system("making mailboxes"))?;
+    }
+    let all: Vec<usize> = supervisor.workers.keys().copied().collect();
+    for index in all {
         supervisor
             .start_worker(index)
             .map_err(|source| spawn_error(supervisor.worker_name(index), source))?;
@@ -122,32 +138,56 @@ fn spawn_error(who: String, source: io::Error) -> ServeError {
     ServeError::Spawn { who, source }
 }
 
-/// One listener for each worker and address; says the addresses.
-fn open_listeners(
-    host: &Host,
-    workers: &mut [WorkerSlot],
-) -> Result<Vec<std::net::SocketAddr>, ServeError> {
-    let cores: Vec<Option<usize>> = workers.iter().map(|worker| Some(worker.core)).collect();
+/// The addresses, and one listener for each of them and each core, by core.
+type Listeners = (Vec<std::net::SocketAddr>, Vec<Vec<Rc<OwnedFd>>>);
+
+fn open_listeners(host: &Host) -> Result<Listeners, ServeError> {
+    let cores: Vec<Option<usize>> = host.cores.iter().copied().map(Some).collect();
+    let mut by_core = vec![Vec::new(); cores.len()];
     let mut bound = Vec::with_capacity(host.listen_http.len());
     for &address in &host.listen_http {
         let (chosen, listeners): (_, Vec<TcpListener>) = listen::listeners(address, &cores)
             .map_err(|source| ServeError::Listen { address, source })?;
-        for (worker, listener) in workers.iter_mut().zip(listeners) {
-            worker.listeners.push(Rc::new(listener.into()));
+        for (core, listener) in by_core.iter_mut().zip(listeners) {
+            core.push(Rc::new(listener.into()));
         }
         bound.push(chosen);
     }
-    Ok(bound)
+    Ok((bound, by_core))
 }
 
 impl Supervisor {
-    /// `worker 0 (core 2)`; with its profile's name when the core has one of its own.
+    /// `worker 0 (core 2)`; with its profile's name when the core has one of its own, and its cell's
+    /// unless that is the default one: `worker 3 (core 2, density, cell gold)`.
     pub(super) fn worker_name(&self, index: usize) -> String {
-        let core = self.workers[index].core;
-        match self.host.core_profiles.get(&core) {
-            None => format!("worker {index} (core {core})"),
-            Some(own) => format!("worker {index} (core {core}, {})", own.name),
+        let Some(worker) = self.workers.get(&index) else {
+            return format!("worker {index}");
+        };
+        let own = self.host.core_profiles.get(&worker.core);
+        let profile = own.map_or_else(String::new, |own| format!(", {}", own.name));
+        let cell = match worker.cell.as_str() {
+            DEFAULT_CELL => String::new(),
+            cell => format!(", cell {cell}"),
+        };
+        format!("worker {index} (core {}{profile}{cell})", worker.core)
+    }
+
+    /// Makes places for the workers of the cell at `cell`.
+    pub(super) fn add_workers(&mut self, cell: usize) -> io::Result<()> {
+        let name = self.cells.name(cell).unwrap_or(DEFAULT_CELL).to_owned();
+        for (index, &core) in self.cells.workers(cell).zip(&self.host.cores) {
+            let (send, receive) = Channel::pair()?;
+            let worker = WorkerSlot {
+                slot: Slot::default(),
+                core,
+                cell: name.clone(),
+                is_retired: false,
+                mailbox_send: Rc::new(send.into()),
+                mailbox_receive: Rc::new(receive.into()),
+            };
+            self.workers.insert(index, worker);
         }
+        Ok(())
     }
 
     /// What `started` is told.
@@ -155,7 +195,7 @@ impl Supervisor {
         let pid = |worker: &WorkerSlot| worker.slot.child.as_ref().map(Child::pid);
         Addresses {
             http: self.http.clone(),
-            worker_pids: self.workers.iter().filter_map(pid).collect(),
+            worker_pids: self.workers.values().filter_map(pid).collect(),
         }
     }
 
@@ -169,9 +209,12 @@ impl Supervisor {
             child.pid()
         ));
         self.pids.write(&format!("worker-{index}"), child.pid())?;
-        let core = self.workers[index].core;
+        self.fence(index, child.pid())?;
+        let core = self.workers[&index].core;
+        let cell = self.cells.of_worker(index);
         let start = Start {
             index,
+            first: self.cells.workers(cell).start,
             core: Some(core),
             profile: self.host.profile_of(core).clone(),
             http: self.host.http.clone(),
@@ -180,24 +223,45 @@ impl Supervisor {
         };
         let mut fds = vec![
             Rc::new(self.artifacts_dir()?),
-            self.workers[index].mailbox_receive.clone(),
+            self.workers[&index].mailbox_receive.clone(),
         ];
         fds.extend(wiring);
-        fds.extend(
-            self.workers
-                .iter()
-                .map(|worker| worker.mailbox_send.clone()),
-        );
+        let of_cell = self.workers.range(self.cells.workers(cell));
+        fds.extend(of_cell.map(|(_, worker)| worker.mailbox_send.clone()));
         child.say(Message::new(&ToWorker::Start(Box::new(start)), fds)?);
-        messages::tell_worker_all(&mut child, &self.roster);
-        for listener in &self.workers[index].listeners {
-            child.say(Message::new(&ToWorker::Listener, vec![listener.clone()])?);
-        }
+        messages::tell_worker_all(&mut child, cell, &self.roster, &self.cells);
         if let Some(broker) = &mut self.broker.child {
             broker.say(broker_side);
         }
-        self.workers[index].slot.child = Some(child);
+        if let Some(worker) = self.workers.get_mut(&index) {
+            worker.slot.child = Some(child);
+        }
+        if cell == 0 && self.front.accepting == Accepting::Workers && !self.cells.are_several() {
+            self.give_listeners(index);
+        }
         Ok(())
+    }
+
+    /// Has a worker of the default cell accept from its core's listeners.
+    pub(super) fn give_listeners(&mut self, index: usize) {
+        let listeners = self.listeners.get(self.cells.core_of(index));
+        let worker = self.workers.get_mut(&index);
+        if let Some(child) = worker.and_then(|it| it.slot.child.as_mut()) {
+            for listener in listeners.into_iter().flatten() {
+                // A message as short as this is never too long.
+                if let Ok(message) = Message::new(&ToWorker::Listener, vec![listener.clone()]) {
+                    child.say(message);
+                }
+            }
+        }
+    }
+
+    /// Says something to a worker, if it is there.
+    pub(super) fn say_to_worker(&mut self, index: usize, message: &ToWorker) {
+        let worker = self.workers.get_mut(&index);
+        if let Some(child) = worker.and_then(|it| it.slot.child.as_mut()) {
+            messages::say(child, message);
+        }
     }
 
     /// The directory of artifacts, for a worker to be limited to: it cannot be opened for reading by
@@ -220,20 +284,22 @@ impl Supervisor {
             artifacts_dir: self.host.artifacts_dir.clone(),
             log_file: self.host.log.file.clone(),
             profiles: self
-                .workers
+                .host
+                .cores
                 .iter()
-                .map(|worker| self.host.profile_of(worker.core).clone())
+                .map(|core| self.host.profile_of(*core).clone())
                 .collect(),
             require: self.host.require.clone(),
         };
         broker.say(Message::new(&start, Vec::new())?);
-        for (index, worker) in self.workers.iter_mut().enumerate() {
+        for (index, worker) in &mut self.workers {
             if let Some(child) = &mut worker.slot.child {
-                let (wiring, broker_side) = wire(index)?;
+                let (wiring, broker_side) = wire(*index)?;
                 child.say(Message::new(&ToWorker::Broker, wiring.into())?);
                 broker.say(broker_side);
             }
         }
+        self.rewire_front(&mut broker)?;
         messages::tell_broker_all(&mut broker, &self.roster);
         self.broker.child = Some(broker);
         Ok(())

@@ -2,8 +2,11 @@
 
 pub mod affinity;
 pub mod async_channel;
+pub mod async_socket;
+pub mod cgroup;
 pub mod channel;
 pub mod clock;
+pub mod core_scheduling;
 pub mod fd;
 pub mod listen;
 pub mod namespaces;
@@ -15,8 +18,10 @@ pub mod red_team;
 pub mod report;
 pub mod ring;
 pub mod signal;
+pub mod support;
 pub mod swap;
 pub mod tree;
 
 pub use async_channel::AsyncChannel;
+pub use async_socket::AsyncSocket;
 pub use channel::Channel;

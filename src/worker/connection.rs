@@ -45,6 +45,8 @@ pub struct Incoming {
     pub buffered: BytesMut,
     /// How often it was handed on since its last request was served.
     pub hops: u8,
+    /// Whether the front accepted it: see [`Handover::fronted`].
+    pub fronted: bool,
 }
 
 /// Serves a connection until it ends or belongs to another worker.
@@ -63,6 +65,8 @@ pub async fn serve(core: Rc<Core>, incoming: Incoming) {
         reader,
         writer,
         hops: incoming.hops,
+        fronted: incoming.fronted,
+        is_first: incoming.hops == 0,
     };
     connection.run().await;
     core.connections.borrow_mut().remove(&id);
@@ -74,6 +78,9 @@ struct Connection {
     reader: Reader,
     writer: Writer,
     hops: u8,
+    fronted: bool,
+    /// No request of it was read yet.
+    is_first: bool,
 }
 
 #[expect(
@@ -132,10 +139,10 @@ impl Connection {
         };
         let started = Instant::now();
         let Some(tenant) = self.core.tenants.lookup(&head.host) else {
-            return self
-                .unserved(head, None, Reason::UnknownHost, started)
-                .await;
+            let reason = self.why_unknown();
+            return self.unserved(head, None, reason, started).await;
         };
+        self.is_first = false;
         if let codec::BodyLength::Length(length) = head.body
             && length > tenant.placed.tenant.limits.request_body_bytes
         {
@@ -164,6 +171,17 @@ impl Connection {
             Some(sent) if sent.broken.is_some() && sent.until_close => Next::Reset,
             Some(_) => Next::Linger,
             None => Next::Close,
+        }
+    }
+
+    /// Why there is no tenant for a host. Behind the front, a first request is of nobody here: the
+    /// front would have found its cell. A later one may be of another cell, whose tenants are not
+    /// known here: the client tries another connection (RFC 9110 §15.5.20).
+    fn why_unknown(&self) -> Reason {
+        if self.fronted && !self.is_first {
+            Reason::Misdirected
+        } else {
+            Reason::UnknownHost
         }
     }
 
@@ -227,12 +245,16 @@ impl Connection {
         }
         let mut frame = Vec::with_capacity(1 + self.reader.buf.len());
         let handover = Handover {
+            fronted: self.fronted,
             hops: self.hops + 1,
             buffered: &self.reader.buf,
         };
         handover.encode(&mut frame);
         for _ in 0..limits::HANDOVER_TRIES {
-            let sent = self.core.mailboxes[worker].try_send_bytes(&frame, &[self.reader.fd()]);
+            let Some(mailbox) = self.core.mailbox(worker) else {
+                break;
+            };
+            let sent = mailbox.try_send_bytes(&frame, &[self.reader.fd()]);
             match sent {
                 Ok(()) => return Next::HandedOver,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {

@@ -41,8 +41,8 @@ pub struct Core {
     pub slots: Slots,
     /// Where lines go.
     pub log: Log,
-    /// Every worker's mailbox, in worker order; empty when there is only this one.
-    pub mailboxes: Vec<Channel>,
+    /// The mailboxes of the workers of this cell.
+    mailboxes: Mailboxes,
     /// Requests that may wait for a first compile at once.
     pub compile_waiters: Rc<Semaphore>,
     /// Set when the worker accepts no more requests.
@@ -54,7 +54,16 @@ pub struct Core {
     /// Tasks that serve a connection, or a guest that runs on after its response.
     busy: Cell<usize>,
     date: RefCell<DateCache>,
-    accepting: RefCell<Vec<Canceller>>,
+    accepting: RefCell<Vec<(Canceller, Rc<Cell<bool>>)>>,
+}
+
+/// The sending ends of the mailboxes of one cell's workers; none when there is only this worker.
+#[derive(Debug, Default)]
+pub struct Mailboxes {
+    /// The place of the cell's first worker among the workers of all cells.
+    pub first: usize,
+    /// In worker order, from there.
+    pub channels: Vec<Channel>,
 }
 
 impl Core {
@@ -65,7 +74,7 @@ impl Core {
         http: Http,
         engines: Engines,
         log: Log,
-        mailboxes: Vec<Channel>,
+        mailboxes: Mailboxes,
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
@@ -107,6 +116,12 @@ impl Core {
         };
         let tenant = self.tenants.lookup(host.as_ref())?;
         (!tenant.here).then_some(tenant.elsewhere)
+    }
+
+    /// The mailbox of a worker of this cell, by its place among the workers of all cells.
+    pub fn mailbox(&self, worker: usize) -> Option<&Channel> {
+        let place = worker.checked_sub(self.mailboxes.first)?;
+        self.mailboxes.channels.get(place)
     }
 
     /// How to answer a request.
@@ -165,17 +180,27 @@ impl Core {
         });
     }
 
-    /// Has `accept` stopped by the drain.
-    pub fn cancel_on_drain(&self, accept: Canceller) {
-        self.accepting.borrow_mut().push(accept);
+    /// Has `accept` stopped by the drain or the front; the result says when it is.
+    pub fn cancel_accept_on_stop(&self, accept: Canceller) -> Rc<Cell<bool>> {
+        let stopped = Rc::new(Cell::new(self.draining.get()));
+        self.accepting
+            .borrow_mut()
+            .push((accept, Rc::clone(&stopped)));
+        stopped
+    }
+
+    /// Stops accepting connections; those that are handed over are served.
+    pub fn stop_accepting(&self) {
+        for (accept, stopped) in self.accepting.take() {
+            stopped.set(true);
+            accept.cancel();
+        }
     }
 
     /// Stops accepting connections and requests.
     pub fn drain(&self) {
         self.draining.set(true);
-        for accept in self.accepting.take() {
-            accept.cancel();
-        }
+        self.stop_accepting();
     }
 
     /// Ends the waiting of connections that wait for a request: they see the end of the stream,

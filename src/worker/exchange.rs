@@ -76,6 +76,7 @@ pub async fn exchange(
     writer: &mut Writer,
 ) -> Outcome {
     let mut asked = core.asked(&head);
+    asked.keep_alive &= !tenant.leaving.get();
     // A client that waits to be told to send its body may or may not send it after an early answer:
     // where its next request begins is not known.
     let keep_alive = asked.keep_alive;

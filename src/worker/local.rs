@@ -14,7 +14,7 @@ use crate::config::Host;
 use crate::control::{ArtifactMessage, Flavour, Placed};
 use crate::engine::settings;
 use crate::sys::report;
-use crate::worker::core::Core;
+use crate::worker::core::{Core, Mailboxes};
 use crate::worker::log::{Destination, Log};
 use crate::worker::process::{engines, spawn_helpers};
 use crate::worker::runtime::{self, Ring};
@@ -44,7 +44,14 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     };
     runtime.block_on(async move {
         let log = Log::new(Destination::Terminal, host.log.access);
-        let core = Core::new(0, host.profile, host.http, engines, log, Vec::new());
+        let core = Core::new(
+            0,
+            host.profile,
+            host.http,
+            engines,
+            log,
+            Mailboxes::default(),
+        );
         spawn_helpers(&core, null).await?;
         let ready = ArtifactMessage::Ready {
             tenant: placed.tenant.name.clone(),

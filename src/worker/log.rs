@@ -252,6 +252,42 @@ impl Log {
     }
 }
 
+/// The access line, with its end, of a request that was refused with an answer of this many bytes
+/// before anything was known of it.
+pub fn refusal_line(reason: Reason, bytes: u64) -> Vec<u8> {
+    line(&AccessLine {
+        time: now(),
+        kind: "access",
+        tenant: None,
+        method: None,
+        host: None,
+        path: None,
+        status: Some(reason.status().as_u16()),
+        reason: Some(reason.code()),
+        fault: Some(reason.fault().as_str()),
+        bytes,
+        wall_us: 0,
+        cpu_us: 0,
+        fuel: None,
+    })
+}
+
+/// The line, with its end, that says how many are missing.
+pub fn dropped_line(lines: u64) -> Vec<u8> {
+    line(&DroppedLine {
+        time: now(),
+        kind: "dropped",
+        lines,
+    })
+}
+
+fn line(line: &impl serde::Serialize) -> Vec<u8> {
+    // Plain structs of strings and numbers: it cannot fail.
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
 /// Seconds since 1970 with milliseconds: sortable, and every tool reads it.
 fn now() -> f64 {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();

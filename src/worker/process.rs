@@ -22,9 +22,9 @@ use crate::sys::channel::Channel;
 use crate::sys::red_team;
 use crate::sys::{affinity, priority, process, swap};
 use crate::worker::connection::{Incoming, serve};
-use crate::worker::core::Core;
+use crate::worker::core::{Core, Mailboxes};
 use crate::worker::log::{Destination, Log};
-use crate::worker::runtime::{self, Ring, RingTurn, Watched};
+use crate::worker::runtime::{self, Ring, RingTurn, Watched, within};
 
 /// Runs a worker until it has drained or its supervisor is gone.
 ///
@@ -41,7 +41,10 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     let mut next = || fds.next().context("Start came with too few descriptors");
     let (artifacts, mailbox) = (next()?, next()?);
     let (broker, log) = (next()?, next()?);
-    let mailboxes: Vec<_> = fds.map(Channel::from_fd).collect();
+    let mailboxes = Mailboxes {
+        first: start.first,
+        channels: fds.map(Channel::from_fd).collect(),
+    };
 
     process::set_name(&format!("skep-worker-{}", start.index))?;
     let neighbours = neighbours(&start.profile)?;
@@ -74,9 +77,8 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
         let core = core(&start, engines, log, mailboxes);
         spawn_helpers(&core, null).await?;
-        spawn_vital("mailbox", take_handovers(Rc::clone(&core), mailbox));
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
-        obey(&core, control).await
+        obey(&core, control, mailbox).await
     })
 }
 
@@ -128,7 +130,7 @@ pub(super) fn engines(profile: &Profile) -> (Engines, Ticked) {
     (engines, ticked)
 }
 
-fn core(start: &Start, engines: Engines, log: Log, mailboxes: Vec<Channel>) -> Rc<Core> {
+fn core(start: &Start, engines: Engines, log: Log, mailboxes: Mailboxes) -> Rc<Core> {
     Core::new(
         start.index,
         start.profile.clone(),
@@ -168,8 +170,10 @@ fn spawn_vital(what: &'static str, task: impl Future<Output = anyhow::Result<()>
     });
 }
 
-/// Does what the supervisor says, until it says to stop.
-async fn obey(core: &Rc<Core>, control: Channel) -> anyhow::Result<()> {
+/// Does what the supervisor says, until it says to stop. What waits in the mailbox is looked at once
+/// it is known who is served.
+async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Result<()> {
+    let mut mailbox = Some(mailbox);
     let watched = Watched::new(control.as_fd().try_clone_to_owned()?)?;
     control.send(&FromWorker::Ready, &[])?;
     let mut drain_until = None;
@@ -186,7 +190,12 @@ async fn obey(core: &Rc<Core>, control: Channel) -> anyhow::Result<()> {
                 ToWorker::Commit => {
                     core.tenants.commit();
                     control.send(&FromWorker::Committed, &[])?;
+                    if let Some(mailbox) = mailbox.take() {
+                        spawn_vital("mailbox", take_handovers(Rc::clone(core), mailbox));
+                    }
                 }
+                ToWorker::Leave { name } => core.tenants.leave(&name),
+                ToWorker::Deafen => core.stop_accepting(),
                 ToWorker::Listener => {
                     let fd = fds.pop().context("Listener came without a socket")?;
                     spawn_vital("accept", listen(Rc::clone(core), fd));
@@ -261,22 +270,26 @@ async fn take_handovers(core: Rc<Core>, mailbox: OwnedFd) -> anyhow::Result<()> 
                 }
                 Err(error) => return Err(error.into()),
             };
-            if let Err(error) = take_handover(&core, &frame[..received.0], received.1) {
+            let taken = take_handover(&core, &frame[..received.0], received.1).await;
+            if let Err(error) = taken {
                 tracing::warn!("a hand-over was lost: {error:#}");
             }
         }
     }
 }
 
-fn take_handover(core: &Rc<Core>, frame: &[u8], mut fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+/// At `connections_max` the mailbox is left to fill up, so that those who hand over know.
+async fn take_handover(core: &Rc<Core>, frame: &[u8], mut fds: Vec<OwnedFd>) -> anyhow::Result<()> {
     let handover = Handover::decode(frame).context("it is empty")?;
     let fd = fds.pop().context("it came without its socket")?;
-    let place = core.places.try_acquire();
+    let patience = Duration::from_millis(limits::HANDOVER_TRIES.into());
+    let place = within(patience, core.places.acquire()).await;
     let place = place.context("connections_max is reached")?;
     let incoming = Incoming {
         stream: TcpStream::from_std(std::net::TcpStream::from(fd))?,
         buffered: BytesMut::from(handover.buffered),
         hops: handover.hops,
+        fronted: handover.fronted,
     };
     core.track(place, serve(Rc::clone(core), incoming));
     Ok(())

@@ -45,6 +45,10 @@ impl Tenants {
 
     /// Adds or replaces a tenant in the next table.
     pub fn put(&self, placed: Placed) {
+        if let Some(tenant) = self.by_name.borrow().get(&placed.tenant.name) {
+            // It has come back.
+            tenant.leaving.set(false);
+        }
         self.next
             .borrow_mut()
             .insert(placed.tenant.name.clone(), placed);
@@ -53,6 +57,14 @@ impl Tenants {
     /// Removes a tenant from the next table.
     pub fn remove(&self, name: &str) {
         self.next.borrow_mut().remove(name);
+    }
+
+    /// Has every answer of a tenant in force end its connection: the client's next one is opened
+    /// where the tenant is then.
+    pub fn leave(&self, name: &str) {
+        if let Some(tenant) = self.by_name.borrow().get(name) {
+            tenant.leaving.set(true);
+        }
     }
 
     /// Puts the next table in force. Requests in flight keep the tenant they started with; an

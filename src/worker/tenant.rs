@@ -1,6 +1,6 @@
 //! Tenants as a worker knows them: limits, admission, program.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::{Rc, Weak};
@@ -31,6 +31,8 @@ pub struct Tenant {
     pub here: bool,
     /// The worker that its requests are handed to when it is not.
     pub elsewhere: usize,
+    /// Whether it moves to another cell.
+    pub leaving: Cell<bool>,
     /// Where its guests' output and its faults go.
     pub log: Rc<TenantLog>,
     /// Its share of the core.
@@ -75,6 +77,7 @@ impl Tenant {
             here: serving.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
             elsewhere: serving[this_worker % serving.len()],
+            leaving: Cell::new(false),
             log: TenantLog::new(log, &placed.tenant.name, limits, split),
             account,
             current: Version {

@@ -39,8 +39,8 @@ impl Worker {
     /// What the compile job makes of a component, which has to export a handler.
     pub fn compile(&self, component: &str) -> Result<Vec<u8>, String> {
         let handler = match self.flavour {
-            Flavour::P2 => "wasi:http/incoming-handler@0.2.0",
-            Flavour::P3 => "wasi:http/handler@0.3.0",
+            Flavour::P2 | Flavour::FuelP2 => "wasi:http/incoming-handler@0.2.0",
+            Flavour::P3 | Flavour::FuelP3 => "wasi:http/handler@0.3.0",
         };
         let text = format!(
             r#"(component {component} (instance $none) (export "{handler}" (instance $none)))"#

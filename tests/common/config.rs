@@ -22,6 +22,7 @@ pub struct Tenant {
     pub(super) hosts: Vec<String>,
     name: String,
     component: PathBuf,
+    cell: Option<String>,
     cores: Option<String>,
     env: Vec<(String, String)>,
     lines: Vec<String>,
@@ -41,6 +42,7 @@ impl Tenant {
             hosts: Vec::new(),
             name: name.to_owned(),
             component: component.into(),
+            cell: None,
             cores: None,
             env: Vec::new(),
             lines: Vec::new(),
@@ -51,6 +53,12 @@ impl Tenant {
     /// One more host.
     pub fn host(mut self, host: &str) -> Self {
         self.hosts.push(host.to_owned());
+        self
+    }
+
+    /// The cell it belongs to.
+    pub fn cell(mut self, name: &str) -> Self {
+        self.cell = Some(name.to_owned());
         self
     }
 
@@ -101,6 +109,9 @@ impl Tenant {
             out,
             "[[tenant]]\nname = {name:?}\ncomponent = {component:?}\nhosts = {hosts:?}"
         );
+        if let Some(cell) = &self.cell {
+            let _ = writeln!(out, "cell = {cell:?}");
+        }
         if let Some(cores) = &self.cores {
             let _ = writeln!(out, "cores = {cores}");
         }
@@ -130,6 +141,7 @@ pub struct Builder {
     workers: Vec<usize>,
     pub(super) access: String,
     lines: Vec<(String, String)>,
+    cells: Vec<String>,
 }
 
 impl Default for Builder {
@@ -142,6 +154,7 @@ impl Default for Builder {
             workers: cores()[..1].to_vec(),
             access: "all".to_owned(),
             lines: Vec::new(),
+            cells: Vec::new(),
         }
     }
 }
@@ -165,6 +178,13 @@ impl Builder {
     /// `[artifacts]`, `workers.cores` and `log.access`.
     pub fn line(mut self, section: &str, line: &str) -> Self {
         self.lines.push((section.to_owned(), line.to_owned()));
+        self
+    }
+
+    /// One `[[cell]]`, with these lines beside its name.
+    pub fn cell(mut self, name: &str, lines: &str) -> Self {
+        self.cells
+            .push(format!("[[cell]]\nname = {name:?}\n{lines}\n"));
         self
     }
 
@@ -206,6 +226,7 @@ impl Builder {
                 let _ = writeln!(out, "{line}");
             }
         }
+        self.cells.iter().for_each(|cell| out.push_str(cell));
         self.tenants
             .iter()
             .for_each(|tenant| tenant.write(&mut out));

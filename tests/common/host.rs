@@ -60,6 +60,11 @@ impl TestHost {
         process::children(self.pid(), "broker").pop()
     }
 
+    /// The front's process, while there is one.
+    pub fn front_pid(&self) -> Option<u32> {
+        process::children(self.pid(), "front").pop()
+    }
+
     /// The processes that compile now.
     pub fn compile_job_pids(&self) -> Vec<u32> {
         let broker = self.broker_pid();

@@ -40,7 +40,10 @@ pub use client::{Client, Response};
 pub use component::{component, core_module, two_stacks, written};
 pub use config::{Builder, Tenant, guest};
 pub use host::TestHost;
-pub use process::{core_wait_ns, cores, cpu_ns, memory_kib, pin_thread, reset_memory_peak};
+pub use process::{
+    core_wait_ns, cores, cpu_ns, holds, memory_kib, open_files, pin_thread, reset_memory_peak,
+    socket_inode,
+};
 
 /// Longest wait for something that has to happen: generous, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);

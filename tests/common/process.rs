@@ -1,9 +1,12 @@
 //! Processes as the kernel shows them in `/proc`, and cores.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+
+use super::Client;
 
 /// The cores that this test may run on, in ascending order.
 pub fn cores() -> Vec<usize> {
@@ -75,4 +78,45 @@ pub(super) fn children(parent: u32, subcommand: &str) -> Vec<u32> {
 pub fn reset_memory_peak(pid: u32) -> u64 {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("resetting the peak");
     memory_kib(pid, "VmRSS")
+}
+
+/// Whether a process holds the host's end of this connection.
+pub fn holds(pid: u32, client: &Client) -> bool {
+    let peer = client.stream().peer_addr().expect("an address");
+    let local = client.stream().local_addr().expect("an address");
+    socket_inode(peer, local)
+        .is_some_and(|inode| open_files(pid).contains(&format!("socket:[{inode}]")))
+}
+
+/// The inode of the host's end of a connection (`/proc/net/tcp`).
+pub fn socket_inode(host: SocketAddr, client: SocketAddr) -> Option<u64> {
+    let hex = |addr: SocketAddr| match addr {
+        SocketAddr::V4(addr) => format!(
+            "{:08X}:{:04X}",
+            u32::from_ne_bytes(addr.ip().octets()),
+            addr.port()
+        ),
+        SocketAddr::V6(_) => unreachable!("hosts of tests listen on 127.0.0.1"),
+    };
+    let table = fs::read_to_string("/proc/net/tcp").expect("the socket table");
+    table.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        (fields.get(1) == Some(&hex(host).as_str()) && fields.get(2) == Some(&hex(client).as_str()))
+            .then(|| fields[9].parse().ok())?
+    })
+}
+
+/// What the open descriptors of a process are.
+pub fn open_files(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("listing descriptors");
+    entries
+        .filter_map(|entry| {
+            Some(
+                fs::read_link(entry.ok()?.path())
+                    .ok()?
+                    .display()
+                    .to_string(),
+            )
+        })
+        .collect()
 }

@@ -31,7 +31,8 @@ fixed! {
     // Configuration.
     CONFIG_FILE_BYTES_MAX: u64 = 16 << 20, "bytes", "A configuration or profile file; 10,000 tenants of 1 KiB each fit.";
     LISTEN_ADDRESSES_MAX: usize = 16, "addresses", "Listening sockets of a host; each is one descriptor in every worker.";
-    WORKERS_MAX: usize = 120, "workers", "The broker gets two descriptors per worker in one message, which carries 253.";
+    WORKERS_MAX: usize = 120, "workers", "Of all cells together; a worker gets the mailbox of each of its cell in one message, which carries 253 descriptors.";
+    CELLS_MAX: usize = 16, "cells", "The default one included; each has a worker process, with a pool of its own, on every core.";
     TENANTS_MAX: usize = 10_000, "tenants", "A loaded component takes four mappings in a worker, of 65,530 by default.";
     TENANT_NAME_BYTES_MAX: usize = 63, "bytes", "A name can be a DNS label (RFC 1035).";
     HOSTS_PER_TENANT_MAX: usize = 128, "hosts", "A tenant travels to a worker in one control message.";
@@ -88,12 +89,19 @@ fixed! {
     WORKER_RESTART_MIN_MS: u64 = 50, "ms", "First pause before a dead worker is started again.";
     WORKER_RESTART_MAX_MS: u64 = 5_000, "ms", "The pause doubles with every death in a row up to this.";
     WORKER_RESTART_RESET_MS: u64 = 60_000, "ms", "A worker that lived this long starts again without a pause history.";
+    CELL_CPU_PERIOD_US: u64 = 10_000, "us", "The period of a cell's cpu_max (cgroup v2 cpu.max): a cell that used its share stands still for the rest of one.";
+    CELL_PIDS_PER_WORKER: usize = 64, "tasks", "Threads in a cell's control group for each of its workers: the worker, its ticker, and the kernel's threads of its ring.";
+    CELL_LEAVE_MS: u64 = 2_000, "ms", "How long a tenant's old workers still serve it when it moves to another cell: what was on its way to them, and connections that end with their next answer.";
     KILL_GRACE_MS: u64 = 1_000, "ms", "After the drain's end, before SIGKILL.";
 
     // Connections and HTTP/1.1.
     LISTEN_BACKLOG: u32 = 4_096, "connections", "Queue of a listening socket; the default net.core.somaxconn.";
     PEEK_BYTES_MAX: usize = 4_096, "bytes", "Peeked to find the host before a connection is handed over; a later host is found after reading.";
     PEEK_WAIT_MS: u64 = 250, "ms", "How often a silent new connection is looked at, so that a drain does not wait for it.";
+    FRONT_WAITING_MAX: usize = 8_192, "connections", "Connections in the front whose head is not complete; one more takes the place of the oldest, so that silence keeps nobody out. Fewer where RLIMIT_NOFILE is low.";
+    FRONT_DESCRIPTORS: usize = 512, "descriptors", "Of the front, beside connections: listeners, a mailbox of each worker, twice while a table changes.";
+    FRONT_PAUSE_MS: u64 = 1, "ms", "From the front's first look at a head that is not complete to the second; each pause is twice the one before, so that bytes that trickle in cost little.";
+    FRONT_PAUSE_MAX_MS: u64 = 500, "ms", "The longest such pause, and so the latest that a head's last byte is seen.";
     HEADERS_CAPACITY: usize = 128, "fields", "The head parser's fixed array; headers_max lies within it.";
     PIPELINED_BYTES_MAX: usize = 64 << 10, "bytes", "Read ahead of the request being served; then reading pauses.";
     CHUNK_LINE_BYTES_MAX: usize = 512, "bytes", "Chunk size, extension and line end; above it 400. Extensions are read and dropped.";
