@@ -278,8 +278,14 @@ mod tests {
                 ..a.clone()
             }
         };
-        assert_eq!(words(&roster.apply(&[b.clone(), fuel(5)])), ["~a@3"]);
-        assert_eq!(words(&roster.apply(&[b.clone(), fuel(6)])), ["~a@3"]);
+        assert_eq!(
+            words(&roster.apply(&[b.clone(), fuel(5)], &one_cell)),
+            ["~a@3"]
+        );
+        assert_eq!(
+            words(&roster.apply(&[b.clone(), fuel(6)], &one_cell)),
+            ["~a@3"]
+        );
         fs::write(&one, "1, again").unwrap();
         assert_eq!(
             words(&roster.apply(&[limits, b.clone(), c.clone()], &one_cell)),
