@@ -46,8 +46,8 @@ impl Profile {
     /// Whether any request finds a key with as many free memories as a component may have, whatever
     /// keys the others have: of each, all but one may be taken.
     pub(super) fn has_room_in_some_stripe(&self) -> bool {
-        let taken = self.running_max + self.decommit_batch;
-        taken + self.memory_protection_keys as usize <= self.slots as usize
+        let keys = self.memory_protection_keys as usize;
+        keys == 0 || self.running_max + self.decommit_batch + keys <= self.slots as usize
     }
 
     /// Mappings of memories that were never used: the kernel keeps neighbours of different keys

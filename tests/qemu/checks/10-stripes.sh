@@ -1,6 +1,7 @@
 # Striped memories: the worker proves them before it serves, and serves.
 # machines: keys
-# expects: striped-is-accepted striped-proves-P2 striped-proves-P3 striped-serves striped-proves-FuelP2
+# expects: striped-is-accepted striped-proves-P2 striped-proves-P3 striped-serves
+# expects: striped-serves-with-fuel striped-proves-FuelP2
 # expects: wasmtime_14076_images_keep_their_key_in_recycled_slots
 # expects: ten_times_the_slots_in_the_same_address_space
 # expects: mappings_are_no_more_than_the_profile_says
@@ -31,7 +32,7 @@ stop
 # The engine that counts fuel is made, and proved, when a tenant needs it.
 echo 'fuel = 1000000000' >>/tmp/skep.toml
 start /tmp/skep.toml
-serves striped-serves
+serves striped-serves-with-fuel
 is striped-proves-FuelP2 'protection keys hold: 14 of 14 reads of a neighbouring memory faulted (FuelP2 engine)' /tmp/serve.log
 stop
 
