@@ -259,6 +259,7 @@ fn handover(c: &mut Criterion) {
         b.iter(|| {
             frame.clear();
             Handover {
+                fronted: false,
                 hops: 1,
                 buffered: HEAD_OF_WRK,
             }
