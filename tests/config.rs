@@ -256,7 +256,7 @@ mine.toml:4: ticks: unknown key; known here: extends, slots, running_max, memory
     fs::write(dir.path().join("mine.toml"), "slots = 20").unwrap();
     let text = format!("{BASE}[workers]\nprofile = 'mine.toml'\n");
     let said = complaints(dir.path(), &text);
-    assert_eq!(said.lines().count(), 17, "{said}");
+    assert_eq!(said.lines().count(), 18, "{said}");
     assert!(said.contains("tick_us: missing; 50 to 5000 µs, or `extends = \"balanced\"`"));
 }
 

@@ -74,8 +74,9 @@ fn with_ceilings<R>(act: impl FnOnce(&mut Turn) -> R) -> R {
     result
 }
 
-fn wake(next: Option<Waker>) {
-    if let Some(waker) = next {
+/// Who is woken first is polled first.
+fn wake(next: impl IntoIterator<Item = Waker>) {
+    for waker in next {
         waker.wake();
     }
 }

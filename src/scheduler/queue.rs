@@ -32,6 +32,7 @@ pub(super) enum Place {
 pub(super) struct Next {
     pub(super) account: Rc<Account>,
     pub(super) ticket: u64,
+    pub(super) lane: Lane,
     pub(super) waker: Waker,
 }
 
@@ -87,29 +88,44 @@ impl FairQueue {
         waker
     }
 
+    /// The one tenant that waits and might run now; `None` when there are none or several.
+    pub(super) fn only(&self) -> Option<&Rc<Account>> {
+        match self.interactive.len() + self.batch.len() {
+            1 => self.interactive.values().chain(self.batch.values()).next(),
+            _ => None,
+        }
+    }
+
     /// Takes the guest who is next in a lane.
     pub(super) fn pop(&mut self, lane: Lane) -> Option<Next> {
-        let first = |lane: &BTreeMap<Key, _>| lane.first_key_value().map(|(key, _)| key.0);
-        let smallest = [first(&self.interactive), first(&self.batch)];
         let account = Rc::clone(self.lane(lane).first_key_value()?.1);
         let (ticket, waker) = account.waiting.borrow_mut().pop_first()?;
-        // An interactive tenant may be ahead of a batch tenant: time is with the one behind.
-        if let Some(clock_ns) = smallest.into_iter().flatten().min() {
-            self.virtual_ns = self.virtual_ns.max(clock_ns);
-        }
         if account.waiting.borrow().is_empty() {
             self.unplace(&account);
         }
         Some(Next {
             account,
             ticket,
+            lane,
             waker,
         })
     }
 
-    /// Charges CPU time to a tenant.
-    pub(super) fn charge(&mut self, account: &Rc<Account>, cpu_ns: u64, now_ns: u64) {
-        if self.is_empty() {
+    /// Somebody begins; `clocks` are those of everybody who was taken from the queue and has not
+    /// begun before, this one's among them.
+    pub(super) fn began(&mut self, clocks: impl Iterator<Item = u64>) {
+        let first = |lane: &BTreeMap<Key, _>| lane.first_key_value().map(|(key, _)| key.0);
+        let waiting = [first(&self.interactive), first(&self.batch)];
+        // An interactive tenant may be ahead of a batch tenant: time is with the one behind.
+        if let Some(clock_ns) = waiting.into_iter().flatten().chain(clocks).min() {
+            self.virtual_ns = self.virtual_ns.max(clock_ns);
+        }
+    }
+
+    /// Charges CPU time to a tenant; `alone` says that nobody who was taken from the queue has yet to
+    /// begin.
+    pub(super) fn charge(&mut self, account: &Rc<Account>, cpu_ns: u64, now_ns: u64, alone: bool) {
+        if alone && self.is_empty() {
             // Whoever runs while nobody waits takes nothing from anybody.
             self.virtual_ns = self.virtual_ns.max(account.clock_ns.get());
         }

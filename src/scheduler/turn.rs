@@ -8,12 +8,21 @@
 //! Within each lane the order is that of the [`FairQueue`]. Interactive tenants go first: theirs
 //! is what a slice of somebody else would make slow. Where they closed the gate before any batch
 //! tenant ran, a batch tenant goes first after the next turn of the ring; so none starves another.
+//!
+//! While one tenant alone waits, several of its guests are called at a time, because the runtime
+//! submits to the ring whenever it has few other tasks: called one by one, each guest would cost a
+//! system call. Those who come when the gate is closed wait on, in the place that they had. Guests of
+//! several tenants are called one by one: what each uses decides who is next.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
 use super::account::{Account, Lane};
 use super::queue::{FairQueue, Next};
+
+/// Guests of one tenant that are called at once. With fewer left than half of it, more are called.
+const CALLED_MAX: usize = 32;
 
 /// What has run since the ring was last turned, and who waits for the next turn. Knows no clock and
 /// no thread. Wakers that it gives back are to be woken, or dropped, when it is not borrowed: either
@@ -25,8 +34,8 @@ pub(super) struct Turn {
     /// Above this the gate is closed, in nanoseconds.
     gate_ns: u64,
     queue: FairQueue,
-    /// Whose turn it is, and who has not begun yet. Nobody else begins meanwhile.
-    granted: Option<Next>,
+    /// Whose turn it is, in order, and who have not begun yet. Nobody else begins meanwhile.
+    called: VecDeque<Next>,
     /// Batch tenants may run, too, until the next ring turn.
     batch_open: bool,
     /// One has, since the last ring turn.
@@ -43,7 +52,7 @@ impl Turn {
             used_ns: 0,
             gate_ns: u64::MAX,
             queue: FairQueue::new(),
-            granted: None,
+            called: VecDeque::new(),
             batch_open: false,
             batch_ran: false,
             batch_first: false,
@@ -72,7 +81,7 @@ impl Turn {
     /// Whether a guest of this tenant may run without waiting: the gate is open, and nobody waits.
     pub(super) fn may_run(&self, account: &Account, now_ns: impl Fn() -> u64) -> bool {
         !self.closed()
-            && self.granted.is_none()
+            && self.called.is_empty()
             && self.queue.is_empty()
             && !(account.is_capped() && account.opens_at() > now_ns())
     }
@@ -86,16 +95,33 @@ impl Turn {
 
     /// Ends a wait early.
     pub(super) fn remove(&mut self, account: &Account, ticket: u64) -> Option<Waker> {
-        match self.granted.take_if(|next| next.ticket == ticket) {
+        match self.take_called(ticket) {
             Some(next) => Some(next.waker),
             None => self.queue.remove(account, ticket),
         }
     }
 
+    fn take_called(&mut self, ticket: u64) -> Option<Next> {
+        let place = self.called.iter().position(|next| next.ticket == ticket)?;
+        self.called.remove(place)
+    }
+
     /// Whether it is this guest's turn: it runs now, and waits no more.
     pub(super) fn begin(&mut self, ticket: u64) -> bool {
-        // What was ended meanwhile may have closed the gate: then it goes after the next turn.
-        !self.closed() && self.granted.take_if(|next| next.ticket == ticket).is_some()
+        // Those called before it may have closed the gate: then it goes after the next turn.
+        if self.closed() {
+            return false;
+        }
+        if !self.called.iter().any(|next| next.ticket == ticket) {
+            return false;
+        }
+        let clocks = self.called.iter().map(|next| next.account.clock_ns.get());
+        self.queue.began(clocks);
+        let Some(next) = self.take_called(ticket) else {
+            return false;
+        };
+        self.batch_ran |= next.lane == Lane::Batch;
+        true
     }
 
     /// A guest has run for `running_ns`, of which `cpu_ns` were its own. Gives who is next.
@@ -105,20 +131,21 @@ impl Turn {
         running_ns: u64,
         cpu_ns: u64,
         now_ns: u64,
-    ) -> Option<Waker> {
+    ) -> Vec<Waker> {
         self.used_ns += running_ns;
-        self.queue.charge(account, cpu_ns, now_ns);
-        self.grant()
+        let alone = self.called.is_empty();
+        self.queue.charge(account, cpu_ns, now_ns, alone);
+        self.call()
     }
 
     /// Whether the ring has to be turned for somebody.
     pub(super) fn someone_waits(&self) -> bool {
-        self.granted.is_some() || !self.queue.is_empty()
+        !self.called.is_empty() || !self.queue.is_empty()
     }
 
-    /// Gives who is next, if nobody is yet.
-    pub(super) fn next(&mut self) -> Option<Waker> {
-        self.grant()
+    /// Gives who are next, where too few are yet.
+    pub(super) fn next(&mut self) -> Vec<Waker> {
+        self.call()
     }
 
     /// Whether a batch tenant waits for the ring to be turned again.
@@ -126,26 +153,26 @@ impl Turn {
         !self.batch_open && !self.closed() && !self.queue.is_empty_in(Lane::Batch)
     }
 
-    /// The ring was turned: opens the gate. Gives who is next.
-    pub(super) fn open(&mut self, now_ns: u64) -> Option<Waker> {
+    /// The ring was turned: opens the gate. Gives who are next.
+    pub(super) fn open(&mut self, now_ns: u64) -> Vec<Waker> {
         let passed_over = self.closed() && !self.batch_ran;
         self.batch_first = passed_over && !self.queue.is_empty_in(Lane::Batch);
         self.batch_open = self.batch_first;
         self.batch_ran = false;
         self.used_ns = 0;
         self.queue.release(now_ns);
-        if let Some(next) = self.granted.take() {
+        for next in self.called.drain(..) {
             // It was woken and did not come. The smallest ticket is the first of its tenant again.
             self.queue
                 .push(&next.account, next.ticket, next.waker, now_ns);
         }
-        self.grant()
+        self.call()
     }
 
-    /// Opens the gate for batch tenants, too. Gives who is next.
-    pub(super) fn open_batch(&mut self) -> Option<Waker> {
+    /// Opens the gate for batch tenants, too. Gives who are next.
+    pub(super) fn open_batch(&mut self) -> Vec<Waker> {
         self.batch_open = true;
-        self.grant()
+        self.call()
     }
 
     /// Lets those go on who are below their ceiling again.
@@ -166,9 +193,10 @@ impl Turn {
         waker: &Waker,
     ) -> Option<Waker> {
         let mut waiting = account.waiting.borrow_mut();
-        let known = match &mut self.granted {
-            Some(next) if next.ticket == ticket => &mut next.waker,
-            _ => waiting.get_mut(&ticket)?,
+        let called = self.called.iter_mut().find(|next| next.ticket == ticket);
+        let known = match called {
+            Some(next) => &mut next.waker,
+            None => waiting.get_mut(&ticket)?,
         };
         (!known.will_wake(waker)).then(|| std::mem::replace(known, waker.clone()))
     }
@@ -176,17 +204,33 @@ impl Turn {
     /// The ticket whose turn it is.
     #[cfg(test)]
     pub(super) fn granted(&self) -> Option<u64> {
-        self.granted.as_ref().map(|next| next.ticket)
+        self.called.front().map(|next| next.ticket)
     }
 
-    fn grant(&mut self) -> Option<Waker> {
-        if self.granted.is_some() || self.closed() || self.queue.is_empty() {
-            return None;
+    fn call(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        if self.called.len() > CALLED_MAX / 2 || self.closed() {
+            return wakers;
         }
-        let next = self.pick()?;
-        let waker = next.waker.clone();
-        self.granted = Some(next);
-        Some(waker)
+        while self.called.len() < self.callable()
+            && let Some(next) = self.pick()
+        {
+            wakers.push(next.waker.clone());
+            self.called.push_back(next);
+        }
+        wakers
+    }
+
+    /// How many may be called now.
+    fn callable(&self) -> usize {
+        let Some(only) = self.queue.only() else {
+            return 1;
+        };
+        let alone = self
+            .called
+            .iter()
+            .all(|next| Rc::ptr_eq(&next.account, only));
+        if alone { CALLED_MAX } else { 1 }
     }
 
     fn pick(&mut self) -> Option<Next> {
@@ -197,12 +241,7 @@ impl Turn {
         if !self.batch_open {
             return None;
         }
-        match self.queue.pop(Lane::Batch) {
-            Some(next) => {
-                self.batch_ran = true;
-                Some(next)
-            }
-            None => self.queue.pop(Lane::Interactive),
-        }
+        let next = self.queue.pop(Lane::Batch);
+        next.or_else(|| self.queue.pop(Lane::Interactive))
     }
 }
