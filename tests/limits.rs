@@ -199,7 +199,7 @@ fn a_body_that_breaks_off_is_seen_to_be_cut_off() {
 #[test]
 fn memory() {
     let _shared = shared();
-    let host = kitchen(&[("memory_mib", 16)]);
+    let host = kitchen(&[("memory_mib", 16), ("cpu_ms", 2_000)]);
     // The program itself takes between 1 and 2 MiB.
     assert_eq!(get(&host, "/alloc?mib=14").0.expect(200).text(), "mib 14\n");
     // A program that looks at what it is given goes on without.

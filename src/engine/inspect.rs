@@ -106,7 +106,8 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
         let exports = if exports.is_empty() {
             "nothing".to_owned()
         } else {
-            exports.join(", ")
+            // Names are the tenant's words: on one line, and nothing that a terminal obeys.
+            exports.join(", ").escape_debug().to_string()
         };
         Err(InspectError::NoHandler { exports })
     }

@@ -22,8 +22,9 @@ use super::{Layer, Report, compile_job};
 pub fn lockdown(directories: &[PathBuf], required: &[Layer]) -> io::Result<Report> {
     let mut report = Report::default();
     // Inherited by compile jobs, which cannot say it themselves any more: when memory runs out on the
-    // host, they and the broker go before any worker. Without /proc it stays as it is.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    // host, they and the broker go before any worker. The broker is started again, and no request
+    // needs it meanwhile. Without /proc it stays as it is.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let rules = rules(directories)?;
     confine::leave_the_network(&mut report);
     confine::restrict_files(&mut report, rules);

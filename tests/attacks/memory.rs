@@ -173,7 +173,8 @@ const CASES: &[Case] = &[
         "hostcall-bytes",
         "/big-value?n=9000000",
         "500 resource_exhausted",
-    ),
+    )
+    .with(&[("cpu_ms", 2_000)]),
     made(
         "realloc-grows",
         "a realloc that grows memory for ever",

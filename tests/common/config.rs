@@ -220,7 +220,12 @@ impl Builder {
             format!("[listen]\nhttp = [\"127.0.0.1:0\"]\n[artifacts]\ndir = {artifacts:?}\n");
         let cores = format!("cores = {:?}", self.workers);
         let access = format!("access = {:?}", self.access);
-        for (section, own) in [("workers", cores.as_str()), ("log", &access), ("http", "")] {
+        for (section, own) in [
+            ("workers", cores.as_str()),
+            ("log", &access),
+            ("http", ""),
+            ("isolation", ""),
+        ] {
             let _ = writeln!(out, "[{section}]\n{own}");
             for (_, line) in self.lines.iter().filter(|(name, _)| name == section) {
                 let _ = writeln!(out, "{line}");
