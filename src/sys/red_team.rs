@@ -5,13 +5,17 @@
 //! DONE` where nothing refused it. `tests/red_team.rs` knows which layer must refuse each.
 
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 use io_uring_attacker::squeue::{Entry, Flags};
 use io_uring_attacker::{IoUring, Parameters, opcode, types};
 use nix::errno::Errno;
 
 use super::{report, ring};
+
+/// The worker's ring.
+static RING: OnceLock<OwnedFd> = OnceLock::new();
 
 /// What can only be learned before the lock-down: where things are in a ring of this size.
 pub struct Plan(Parameters);
@@ -39,6 +43,10 @@ pub fn plan(entries: u32) -> io::Result<Plan> {
 /// Tries what namespaces, Landlock and the lost capabilities refuse by themselves: while no filter
 /// stands before them.
 pub fn before_the_filter() {
+    // Nobody can look for it afterwards.
+    if let Ok(ring) = ring::find() {
+        let _ = RING.set(ring);
+    }
     for (name, attempt) in BENEATH {
         say(&format!("beneath: {name}"), attempt());
     }
@@ -52,7 +60,8 @@ pub fn attack(plan: &Plan) -> io::Result<()> {
     for (name, attempt) in CALLS {
         say(name, attempt());
     }
-    let ring = ring::find()?.into_raw_fd();
+    let ring = RING.get().ok_or(io::ErrorKind::NotFound)?;
+    let ring = ring.try_clone()?.into_raw_fd();
     // SAFETY: the ring is this process's own, made with these very settings; nobody submits to it while
     // this runs, and what is mapped here is unmapped when it is dropped.
     let mut ring = unsafe { IoUring::<Entry>::from_fd(ring, plan.0.clone())? };
@@ -205,7 +214,7 @@ const BENEATH: &[Attempt] = &[
 ];
 
 fn ring_number() -> i32 {
-    ring::find().map_or(-1, |ring| ring.as_raw_fd())
+    RING.get().map_or(-1, AsRawFd::as_raw_fd)
 }
 
 /// What the filter refuses, and some that it lets through to the layers beneath.
