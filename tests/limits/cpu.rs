@@ -14,9 +14,9 @@ const OVER_US_MAX: u64 = 2_000;
 /// The same where the kernel lets the ticker wait: other programs compute on all cores.
 const OVER_LATE_US_MAX: u64 = 50_000;
 
-/// Fails unless five requests used their budget, none less than it, and `in_time` of them hardly more.
+/// How many of five requests used hardly more than their budget. Fails if one used less, or much more.
 #[track_caller]
-fn check_used(budget_ms: u64, mut used_us: [u64; 5], in_time: usize) {
+fn in_time(budget_ms: u64, mut used_us: [u64; 5]) -> usize {
     used_us.sort_unstable();
     let budget_us = budget_ms * 1000;
     let within = |over_us| {
@@ -25,12 +25,16 @@ fn check_used(budget_ms: u64, mut used_us: [u64; 5], in_time: usize) {
             .filter(|used| **used <= budget_us + over_us)
             .count()
     };
+    eprintln!("{used_us:?} of {budget_us} µs");
     assert!(used_us[0] >= budget_us, "{used_us:?} of {budget_us} µs");
-    assert!(
-        within(OVER_US_MAX) >= in_time,
-        "{used_us:?} of {budget_us} µs"
-    );
     assert_eq!(within(OVER_LATE_US_MAX), 5, "{used_us:?} of {budget_us} µs");
+    within(OVER_US_MAX)
+}
+
+/// A virtual machine that has to wait for its processors is late with everything for a while.
+fn one_of_three(attempt: impl FnMut() -> bool) {
+    let mut attempts = std::iter::repeat_with(attempt).take(3);
+    assert!(attempts.any(|holds| holds), "not in three attempts");
 }
 
 #[test]
@@ -38,12 +42,16 @@ fn a_computing_guest_is_stopped_within_two_milliseconds_of_its_budget() {
     let _alone = alone();
     for budget_ms in [1, 10, 50, 300] {
         let host = kitchen(&[("cpu_ms", budget_ms)]);
-        let used_us = [0, 1, 2, 3, 4].map(|round| {
-            let (response, line) = get(&host, &format!("/spin?{round}"));
-            check_fault(&response, &line, 504, "cpu_exhausted");
-            line["cpu_us"].as_u64().expect("a number")
+        let mut round = 0;
+        one_of_three(|| {
+            let used_us = [(); 5].map(|()| {
+                round += 1;
+                let (response, line) = get(&host, &format!("/spin?{round}"));
+                check_fault(&response, &line, 504, "cpu_exhausted");
+                line["cpu_us"].as_u64().expect("a number")
+            });
+            in_time(budget_ms, used_us) >= 3
         });
-        check_used(budget_ms, used_us, 3);
     }
 }
 
@@ -75,6 +83,10 @@ fn waiting_costs_no_cpu() {
 #[test]
 fn a_guest_gets_its_whole_budget_on_a_busy_core() {
     let _alone = alone();
+    one_of_three(stopped_in_time_on_a_busy_core);
+}
+
+fn stopped_in_time_on_a_busy_core() -> bool {
     let host = kitchen(&[("cpu_ms", 100)]);
     let worker = host.worker_pids()[0];
     let stop = AtomicBool::new(false);
@@ -106,11 +118,11 @@ fn a_guest_gets_its_whole_budget_on_a_busy_core() {
         assert!(line["wall_us"].as_u64() >= Some(150_000), "{line}");
     }
     // A real-time ticker comes in time whatever else computes there.
-    let in_time = match std::thread::spawn(wake_at_once).join().expect("a thread") {
+    let wanted = match std::thread::spawn(wake_at_once).join().expect("a thread") {
         Wake::RealTime => 3,
         Wake::Fair => 1,
     };
-    check_used(100, used_us, in_time);
+    in_time(100, used_us) >= wanted
 }
 
 /// Ends a thread that runs until it is told not to.
