@@ -40,8 +40,8 @@ pub fn plan(entries: u32) -> io::Result<Plan> {
     Ok(Plan(ring.params().clone()))
 }
 
-/// Tries what namespaces, Landlock and the lost capabilities refuse by themselves: while no filter
-/// stands before them.
+/// Tries what is refused before the worker has its own filter: by namespaces, Landlock, the lost
+/// capabilities, and the filter that it inherits.
 pub fn before_the_filter() {
     // Nobody can look for it afterwards.
     if let Ok(ring) = ring::find() {
@@ -139,7 +139,10 @@ fn fork() -> i64 {
     child
 }
 
-/// What other layers than the filter refuse.
+/// In a PID namespace of one process with two threads there is no third task.
+const ABSENT: i32 = 3;
+
+/// What is refused before the worker has its own filter.
 const BENEATH: &[Attempt] = &[
     ("open a file", || {
         call!(libc::SYS_openat, HERE, WORLD_READABLE.as_ptr(), 0)
@@ -172,13 +175,13 @@ const BENEATH: &[Attempt] = &[
     ("connect to an abstract socket", || {
         connect(libc::AF_UNIX, &ABSTRACT)
     }),
-    ("trace process 2", || {
-        call!(libc::SYS_ptrace, libc::PTRACE_ATTACH, 2, 0, 0)
+    ("trace a process", || {
+        call!(libc::SYS_ptrace, libc::PTRACE_ATTACH, ABSENT, 0, 0)
     }),
-    ("signal process 2", || call!(libc::SYS_kill, 2, 0)),
+    ("signal a process", || call!(libc::SYS_kill, ABSENT, 0)),
     ("signal everybody", || call!(libc::SYS_kill, -1, 0)),
-    ("read process 2", || {
-        call!(libc::SYS_process_vm_readv, 2, NULL, 0, NULL, 0, 0)
+    ("read a process", || {
+        call!(libc::SYS_process_vm_readv, ABSENT, NULL, 0, NULL, 0, 0)
     }),
     ("mount", || {
         call!(
@@ -203,7 +206,7 @@ const BENEATH: &[Attempt] = &[
         call!(
             libc::SYS_prlimit64,
             0,
-            libc::RLIMIT_CORE,
+            libc::RLIMIT_NOFILE,
             MORE.as_ptr(),
             NULL
         )
@@ -277,7 +280,7 @@ const CALLS: &[Attempt] = &[
     ("pidfd_open", || call!(libc::SYS_pidfd_open, 1, 0)),
     ("pidfd_getfd", || call!(libc::SYS_pidfd_getfd, 0, 0, 0)),
     ("ptrace", || {
-        call!(libc::SYS_ptrace, libc::PTRACE_ATTACH, 2, 0, 0)
+        call!(libc::SYS_ptrace, libc::PTRACE_ATTACH, ABSENT, 0, 0)
     }),
     ("process_vm_readv", || {
         call!(libc::SYS_process_vm_readv, 1, NULL, 0, NULL, 0, 0)
