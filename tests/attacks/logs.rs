@@ -124,8 +124,9 @@ fn lines_per_request(stage: &Stage<'_>, path: &str, text: &str) -> usize {
         let detail = line["detail"].as_str().unwrap_or_default();
         line["tenant"] == stage.name && detail.contains("over log_bytes_per_request")
     });
-    // Two are under way, each of which may have written but not ended.
-    lines.len() / (requests.count() + 2)
+    // Two are under way, each of which may have written but not ended; of this one the line that says
+    // so may be on its way.
+    lines.len() / (requests.count() + 3)
 }
 
 fn empty_lines(stage: &Stage<'_>) {
