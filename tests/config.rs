@@ -229,9 +229,9 @@ skep.toml:4: listen.http: not an address (got 'localhost:80'); an address and po
 fn profiles_name_their_own_lines() {
     let dir = directory();
     let cases: &[(&str, &str)] = &[
-        ("extends = 'latency'\nslots = 260", ""),
-        ("extends = 'latency'\nslots = 259", "\
-mine.toml:2: slots: the pool can run out under running requests (got 259); running_max + decommit_batch at most slots"),
+        ("extends = 'latency'\nslots = 257", ""),
+        ("extends = 'latency'\nslots = 256", "\
+mine.toml:2: slots: the pool can run out under running requests (got 256); running_max + decommit_batch at most slots"),
         ("extends = 'balanced'\ntick_us = 501", "mine.toml:2: tick_us: the ticker is too slow to end a slice in time (got 501); tick_us at most half of slice_us"),
         ("extends = 'balanced'\nasync_stack_kib = 508", "mine.toml:2: async_stack_kib: no room for host frames above the guest's stack (got 508); async_stack_kib at least wasm_stack_kib + 256"),
         ("extends = 'balanced'\nmemory_reservation_mib = 511", "mine.toml:2: memory_reservation_mib: a memory would outgrow its reservation (got 511); memory_mib_max at most memory_reservation_mib"),

@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::task::Waker;
 
 use super::bucket::Bucket;
-use super::queue::Place;
+use super::queue::{Place, Waiter};
+use super::standing::{Bar, Standing};
 use crate::config::limits;
 
 /// Nanoseconds in a millisecond.
@@ -28,8 +28,9 @@ pub struct Account {
     pub(super) clock_ns: Cell<u64>,
     ceiling: Cell<Bucket>,
     interactive: Cell<Bucket>,
+    standing: Standing,
     /// Its guests that wait, by ticket: first come first served.
-    pub(super) waiting: RefCell<BTreeMap<u64, Waker>>,
+    pub(super) waiting: RefCell<BTreeMap<u64, Waiter>>,
     /// Where the queue keeps it while some wait.
     pub(super) place: Cell<Option<Place>>,
 }
@@ -37,7 +38,7 @@ pub struct Account {
 /// Who goes first when the gate opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Tenants whose guests are short and use little of the core together.
+    /// Tenants whose guests have been short, and use little of the core together.
     Interactive,
     /// Everybody else.
     Batch,
@@ -52,6 +53,7 @@ impl Default for Account {
             clock_ns: Cell::new(0),
             ceiling: Cell::default(),
             interactive: Cell::default(),
+            standing: Standing::default(),
             waiting: RefCell::default(),
             place: Cell::new(None),
         }
@@ -69,7 +71,7 @@ impl Account {
 
     /// CPU time as the virtual clock counts it: a tenant of the default weight is charged what it
     /// used, one of twice the weight half of it. Rounded up, so that nothing is free.
-    fn cost(&self, cpu_ns: u64) -> u64 {
+    pub(super) fn cost(&self, cpu_ns: u64) -> u64 {
         cpu_ns
             .saturating_mul(limits::WEIGHT.default)
             .div_ceil(self.weight.get())
@@ -78,11 +80,11 @@ impl Account {
     /// Charges CPU time, from virtual time `virtual_ns` on: before that it was idle, or had had its
     /// turn. What an interactive tenant uses out of its turn does not put it behind the others by
     /// more than a bound, or a first long request would wait for all the short ones before it.
-    pub(super) fn charge(&self, cpu_ns: u64, virtual_ns: u64, now_ns: u64) {
+    pub(super) fn charge(&self, cpu_ns: u64, virtual_ns: u64, lane: Lane, now_ns: u64) {
         let start = self.clock_ns.get().max(virtual_ns);
         let cost = self.cost(cpu_ns);
         let end = start.saturating_add(cost);
-        let end = match self.lane(now_ns) {
+        let end = match lane {
             Lane::Interactive => end
                 .min(virtual_ns.saturating_add(limits::LEAD_MS_MAX * MS))
                 .max(start),
@@ -99,18 +101,19 @@ impl Account {
         }
     }
 
-    /// One of its guests has computed for a whole slice: it is not interactive for a while.
-    pub(super) fn computed(&self, now_ns: u64) {
-        let mut interactive = Bucket::default();
-        let rest = INTERACTIVE_DEPTH_NS + limits::INTERACTIVE_REST_MS * MS;
-        interactive.take(rest, now_ns);
-        if interactive.opens_at(0) > self.interactive.get().opens_at(0) {
-            self.interactive.set(interactive);
-        }
+    /// It has served a request. One that computed meanwhile has cost it more than this.
+    pub fn served(&self) {
+        self.standing.earn();
     }
 
-    pub(super) fn lane(&self, now_ns: u64) -> Lane {
-        if self.interactive.get().opens_at(INTERACTIVE_DEPTH_NS) <= now_ns {
+    /// One of its requests has failed, or has computed for half a slice.
+    pub fn disappointed(&self) {
+        self.standing.lose_half();
+    }
+
+    pub(super) fn lane(&self, bar: Bar, now_ns: u64) -> Lane {
+        let little = self.interactive.get().opens_at(INTERACTIVE_DEPTH_NS) <= now_ns;
+        if little && bar.passes(&self.standing, now_ns) {
             Lane::Interactive
         } else {
             Lane::Batch

@@ -24,6 +24,7 @@ mod bucket;
 mod queue;
 #[cfg(test)]
 mod simulation;
+mod standing;
 mod ticker;
 mod turn;
 mod wait;
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 pub use account::Account;
 pub use ticker::Ticker;
+pub use turn::Slice;
 use turn::Turn;
 pub use wait::{GiveWay, Wait, arrive, give_way, take_giving_way};
 
@@ -105,7 +107,7 @@ pub async fn turner(ring_turn: impl AsyncFn()) {
                 break;
             }
             ring_turn().await;
-            wake(with(Turn::next));
+            wake(with(Turn::call));
         }
         wake(with(Turn::open_batch));
     }
@@ -150,24 +152,14 @@ pub fn slice_start_ns() -> u64 {
     SLICE_START_NS.get()
 }
 
-/// Charges a slice to its tenant and to the turn, and passes the core on: the ring has waited for
-/// `running_ns`, the tenant has used `cpu_ns`.
-pub fn charge(account: &Rc<Account>, running_ns: u64, cpu_ns: u64, now_ns: u64) {
-    wake(with_ceilings(|turn| {
-        turn.charge(account, running_ns, cpu_ns, now_ns)
-    }));
+/// Charges a slice to its tenant and to the turn, and passes the core on.
+pub fn charge(account: &Rc<Account>, slice: Slice, now_ns: u64) {
+    wake(with_ceilings(|turn| turn.charge(account, slice, now_ns)));
 }
 
-/// Whether a guest that has been running for `running_ns` should give way now. Where its request
-/// has used `used_ns` so far, and that is much, its tenant counts as one that computes.
-pub fn should_yield(account: &Account, running_ns: u64, used_ns: u64) -> bool {
-    with(|turn| {
-        let yields = turn.should_yield(running_ns);
-        if yields && used_ns >= turn.gate_ns() {
-            account.computed(now_ns());
-        }
-        yields
-    })
+/// Whether a guest that has been running for `running_ns` should give way now.
+pub fn should_yield(running_ns: u64) -> bool {
+    with(|turn| turn.should_yield(running_ns))
 }
 
 /// Whether a guest of this tenant may run at once: the gate is open, nobody waits, and the tenant is
@@ -183,11 +175,9 @@ fn push(account: &Rc<Account>, waker: Waker) -> u64 {
 }
 
 fn begin(account: &Account, ticket: u64, waker: &Waker) -> bool {
-    let (begins, _old) = with(|turn| match turn.begin(ticket) {
-        true => (true, None),
-        false => (false, turn.set_waker(account, ticket, waker)),
-    });
-    begins
+    let begin = with(|turn| turn.begin(account, ticket, waker));
+    wake(begin.call);
+    begin.now
 }
 
 fn leave(account: &Account, ticket: u64) {

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::account::{Account, Lane};
+use super::standing::Bar;
 
 /// Virtual clock or time, in nanoseconds, and a number that keeps equals in order.
 type Key = (u64, u64);
@@ -27,13 +28,12 @@ pub(super) enum Place {
     Throttled(Key),
 }
 
-/// A guest that is next.
+/// A guest that waits.
 #[derive(Debug)]
-pub(super) struct Next {
-    pub(super) account: Rc<Account>,
-    pub(super) ticket: u64,
-    pub(super) lane: Lane,
+pub(super) struct Waiter {
     pub(super) waker: Waker,
+    /// The turn of the ring in which it was called, counted from 1; 0 for none.
+    pub(super) called_in: u64,
 }
 
 /// Who waits for the core. Knows no clock and no thread: what it is told is all there is.
@@ -43,7 +43,10 @@ pub(super) struct FairQueue {
     batch: BTreeMap<Key, Rc<Account>>,
     /// Tenants above their ceiling, by when they are below it.
     throttled: BTreeMap<Key, Rc<Account>>,
+    bar: Bar,
     virtual_ns: u64,
+    /// The latest time that it was told.
+    now_ns: u64,
     order: u64,
 }
 
@@ -53,7 +56,9 @@ impl FairQueue {
             interactive: BTreeMap::new(),
             batch: BTreeMap::new(),
             throttled: BTreeMap::new(),
+            bar: Bar::new(),
             virtual_ns: 0,
+            now_ns: 0,
             order: 0,
         }
     }
@@ -63,87 +68,109 @@ impl FairQueue {
         self.interactive.is_empty() && self.batch.is_empty()
     }
 
-    /// The same of one lane.
-    pub(super) fn is_empty_in(&self, lane: Lane) -> bool {
-        match lane {
-            Lane::Interactive => self.interactive.is_empty(),
-            Lane::Batch => self.batch.is_empty(),
-        }
+    /// Whether no batch tenant waits.
+    pub(super) fn is_batch_empty(&self) -> bool {
+        self.batch.is_empty()
     }
 
     /// A guest begins to wait, behind those of its tenant with a smaller ticket.
     pub(super) fn push(&mut self, account: &Rc<Account>, ticket: u64, waker: Waker, now_ns: u64) {
-        account.waiting.borrow_mut().insert(ticket, waker);
+        let waiter = Waiter {
+            waker,
+            called_in: 0,
+        };
+        account.waiting.borrow_mut().insert(ticket, waiter);
         if account.place.get().is_none() {
-            self.place(account, now_ns);
+            self.now_ns = now_ns;
+            self.place(account);
         }
     }
 
     /// A guest waits no more.
-    pub(super) fn remove(&mut self, account: &Account, ticket: u64) -> Option<Waker> {
-        let waker = account.waiting.borrow_mut().remove(&ticket);
+    pub(super) fn remove(&mut self, account: &Account, ticket: u64) -> Option<Waiter> {
+        let waiter = account.waiting.borrow_mut().remove(&ticket);
         if account.waiting.borrow().is_empty() {
             self.unplace(account);
         }
-        waker
+        waiter
     }
 
-    /// The one tenant that waits and might run now; `None` when there are none or several.
-    pub(super) fn only(&self) -> Option<&Rc<Account>> {
-        match self.interactive.len() + self.batch.len() {
-            1 => self.interactive.values().chain(self.batch.values()).next(),
-            _ => None,
+    /// The tenant who is next in a lane.
+    pub(super) fn first(&mut self, lane: Lane) -> Option<Rc<Account>> {
+        if lane == Lane::Interactive {
+            self.demote();
+        }
+        self.lane(lane).values().next().map(Rc::clone)
+    }
+
+    /// Those who were interactive when they came and are not any more: the bar was raised.
+    fn demote(&mut self) {
+        while let Some(first) = self.interactive.first_entry() {
+            if first.get().lane(self.bar, self.now_ns) == Lane::Interactive {
+                break;
+            }
+            let (key, account) = first.remove_entry();
+            account.place.set(Some(Place::Ready(Lane::Batch, key)));
+            self.batch.insert(key, account);
         }
     }
 
-    /// Takes the guest who is next in a lane.
-    pub(super) fn pop(&mut self, lane: Lane) -> Option<Next> {
-        let account = Rc::clone(self.lane(lane).first_key_value()?.1);
-        let (ticket, waker) = account.waiting.borrow_mut().pop_first()?;
-        if account.waiting.borrow().is_empty() {
-            self.unplace(&account);
+    /// Where a tenant waits that might run now.
+    pub(super) fn lane_of(&self, account: &Account) -> Option<Lane> {
+        match account.place.get()? {
+            Place::Ready(lane, _) => Some(lane),
+            Place::Throttled(_) => None,
         }
-        Some(Next {
-            account,
-            ticket,
-            lane,
-            waker,
-        })
     }
 
-    /// Somebody begins; `clocks` are those of everybody who was taken from the queue and has not
-    /// begun before, this one's among them.
-    pub(super) fn began(&mut self, clocks: impl Iterator<Item = u64>) {
+    /// Those who wait in a lane, in order.
+    pub(super) fn waiting(&self, lane: Lane) -> impl Iterator<Item = &Rc<Account>> {
+        match lane {
+            Lane::Interactive => self.interactive.values(),
+            Lane::Batch => self.batch.values(),
+        }
+    }
+
+    /// Somebody who waits begins, and is about to be removed.
+    pub(super) fn begins(&mut self) {
         let first = |lane: &BTreeMap<Key, _>| lane.first_key_value().map(|(key, _)| key.0);
-        let waiting = [first(&self.interactive), first(&self.batch)];
+        let clocks = [first(&self.interactive), first(&self.batch)];
         // An interactive tenant may be ahead of a batch tenant: time is with the one behind.
-        if let Some(clock_ns) = waiting.into_iter().flatten().chain(clocks).min() {
+        if let Some(clock_ns) = clocks.into_iter().flatten().min() {
             self.virtual_ns = self.virtual_ns.max(clock_ns);
         }
     }
 
-    /// Charges CPU time to a tenant; `alone` says that nobody who was taken from the queue has yet to
-    /// begin.
-    pub(super) fn charge(&mut self, account: &Rc<Account>, cpu_ns: u64, now_ns: u64, alone: bool) {
-        if alone && self.is_empty() {
+    /// Charges CPU time to a tenant; `long` says that a guest of it has computed for half a slice.
+    pub(super) fn charge(&mut self, account: &Rc<Account>, cpu_ns: u64, long: bool, now_ns: u64) {
+        self.now_ns = now_ns;
+        if self.is_empty() {
             // Whoever runs while nobody waits takes nothing from anybody.
             self.virtual_ns = self.virtual_ns.max(account.clock_ns.get());
         }
-        account.charge(cpu_ns, self.virtual_ns, now_ns);
+        let lane = account.lane(self.bar, now_ns);
+        account.charge(cpu_ns, self.virtual_ns, lane, now_ns);
+        if long {
+            account.disappointed();
+            if lane == Lane::Interactive {
+                self.bar.raise(now_ns);
+            }
+        }
         if account.place.get().is_some() {
             self.unplace(account);
-            self.place(account, now_ns);
+            self.place(account);
         }
     }
 
     /// Lets those go on who are below their ceiling again.
     pub(super) fn release(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
         while let Some(first) = self.throttled.first_entry() {
             if first.key().0 > now_ns {
                 break;
             }
             let account = first.remove();
-            self.place(&account, now_ns);
+            self.place(&account);
         }
     }
 
@@ -152,17 +179,17 @@ impl FairQueue {
         self.throttled.first_key_value().map(|(key, _)| key.0)
     }
 
-    fn place(&mut self, account: &Rc<Account>, now_ns: u64) {
+    fn place(&mut self, account: &Rc<Account>) {
         self.order += 1;
         let opens_at = account.opens_at();
-        if opens_at > now_ns {
+        if opens_at > self.now_ns {
             let key = (opens_at, self.order);
             account.place.set(Some(Place::Throttled(key)));
             self.throttled.insert(key, Rc::clone(account));
         } else {
             let clock_ns = account.clock_ns.get().max(self.virtual_ns);
             account.clock_ns.set(clock_ns);
-            let (lane, key) = (account.lane(now_ns), (clock_ns, self.order));
+            let (lane, key) = (account.lane(self.bar, self.now_ns), (clock_ns, self.order));
             account.place.set(Some(Place::Ready(lane, key)));
             self.lane(lane).insert(key, Rc::clone(account));
         }

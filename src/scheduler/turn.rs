@@ -9,20 +9,37 @@
 //! is what a slice of somebody else would make slow. Where they closed the gate before any batch
 //! tenant ran, a batch tenant goes first after the next turn of the ring; so none starves another.
 //!
-//! While one tenant alone waits, several of its guests are called at a time, because the runtime
-//! submits to the ring whenever it has few other tasks: called one by one, each guest would cost a
-//! system call. Those who come when the gate is closed wait on, in the place that they had. Guests of
-//! several tenants are called one by one: what each uses decides who is next.
+//! Who is next is decided when a guest begins, by what all before it have used. Several are called
+//! before, in the order that is then likely, because the runtime submits to the ring whenever it has
+//! few other tasks: called one by one, each guest would cost a system call. One whose tenant is not
+//! quite the first yet begins all the same, or its early coming would be for nothing, and that of all
+//! who were called after it. Others who come too early wait on, in the place that they had, and so do
+//! those who come when the gate is closed.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
 use super::account::{Account, Lane};
-use super::queue::{FairQueue, Next};
+use super::queue::FairQueue;
 
-/// Guests of one tenant that are called at once. With fewer left than half of it, more are called.
+/// Guests that are called at once. With fewer left than half of it, more are called.
 const CALLED_MAX: usize = 32;
+
+/// A tenant may begin before another one that is behind it by this part of half a slice.
+const SLACK: u64 = 4;
+
+/// What a guest has used in one slice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slice {
+    /// How long the ring has waited for it, in nanoseconds.
+    pub running_ns: u64,
+    /// CPU time, in nanoseconds.
+    pub cpu_ns: u64,
+    /// CPU time of the guest's request so far, this slice included, in nanoseconds.
+    pub request_ns: u64,
+    /// It ended because the guest had to give way.
+    pub cut: bool,
+}
 
 /// What has run since the ring was last turned, and who waits for the next turn. Knows no clock and
 /// no thread. Wakers that it gives back are to be woken, or dropped, when it is not borrowed: either
@@ -34,8 +51,12 @@ pub(super) struct Turn {
     /// Above this the gate is closed, in nanoseconds.
     gate_ns: u64,
     queue: FairQueue,
-    /// Whose turn it is, in order, and who have not begun yet. Nobody else begins meanwhile.
-    called: VecDeque<Next>,
+    /// Turns, counted from 1.
+    turns: u64,
+    /// How many wait.
+    waiting: usize,
+    /// How many of them were called in this turn.
+    called: usize,
     /// Batch tenants may run, too, until the next ring turn.
     batch_open: bool,
     /// One has, since the last ring turn.
@@ -46,13 +67,26 @@ pub(super) struct Turn {
     tickets: u64,
 }
 
+/// Whether it is a guest's turn.
+#[derive(Debug, Default)]
+pub(super) struct Begin {
+    /// It runs now, and waits no more.
+    pub(super) now: bool,
+    /// Whose turn it is instead, where that one was not called yet.
+    pub(super) call: Option<Waker>,
+    /// Who would have been called for it.
+    pub(super) old: Option<Waker>,
+}
+
 impl Turn {
     pub(super) const fn new() -> Self {
         Self {
             used_ns: 0,
             gate_ns: u64::MAX,
             queue: FairQueue::new(),
-            called: VecDeque::new(),
+            turns: 1,
+            waiting: 0,
+            called: 0,
             batch_open: false,
             batch_ran: false,
             batch_first: false,
@@ -63,10 +97,6 @@ impl Turn {
     /// Closes the gate after this much guest time, in nanoseconds.
     pub(super) fn set_gate_ns(&mut self, gate_ns: u64) {
         self.gate_ns = gate_ns;
-    }
-
-    pub(super) fn gate_ns(&self) -> u64 {
-        self.gate_ns
     }
 
     /// Whether a guest that has been running for `running_ns` should give way now.
@@ -81,7 +111,6 @@ impl Turn {
     /// Whether a guest of this tenant may run without waiting: the gate is open, and nobody waits.
     pub(super) fn may_run(&self, account: &Account, now_ns: impl Fn() -> u64) -> bool {
         !self.closed()
-            && self.called.is_empty()
             && self.queue.is_empty()
             && !(account.is_capped() && account.opens_at() > now_ns())
     }
@@ -89,83 +118,112 @@ impl Turn {
     /// A guest begins to wait; gives its ticket.
     pub(super) fn push(&mut self, account: &Rc<Account>, waker: Waker, now_ns: u64) -> u64 {
         self.tickets += 1;
+        self.waiting += 1;
         self.queue.push(account, self.tickets, waker, now_ns);
         self.tickets
     }
 
     /// Ends a wait early.
     pub(super) fn remove(&mut self, account: &Account, ticket: u64) -> Option<Waker> {
-        match self.take_called(ticket) {
-            Some(next) => Some(next.waker),
-            None => self.queue.remove(account, ticket),
-        }
+        let waiter = self.queue.remove(account, ticket)?;
+        self.waiting -= 1;
+        self.forget_call(waiter.called_in);
+        Some(waiter.waker)
     }
 
-    fn take_called(&mut self, ticket: u64) -> Option<Next> {
-        let place = self.called.iter().position(|next| next.ticket == ticket)?;
-        self.called.remove(place)
+    /// One that was called in this turn of the ring, if so, is none that is called any more.
+    fn forget_call(&mut self, called_in: u64) {
+        self.called -= usize::from(called_in == self.turns);
     }
 
-    /// Whether it is this guest's turn: it runs now, and waits no more.
-    pub(super) fn begin(&mut self, ticket: u64) -> bool {
-        // Those called before it may have closed the gate: then it goes after the next turn.
-        if self.closed() {
-            return false;
-        }
-        if !self.called.iter().any(|next| next.ticket == ticket) {
-            return false;
-        }
-        let clocks = self.called.iter().map(|next| next.account.clock_ns.get());
-        self.queue.began(clocks);
-        let Some(next) = self.take_called(ticket) else {
-            return false;
+    /// Whether it is this guest's turn. If it is not, `waker` is who is called then.
+    pub(super) fn begin(&mut self, account: &Account, ticket: u64, waker: &Waker) -> Begin {
+        // Those before it may have closed the gate: then it goes after the next turn.
+        let next = match self.closed() {
+            true => None,
+            false => self.next(),
         };
-        self.batch_ran |= next.lane == Lane::Batch;
-        true
+        let mut begin = Begin::default();
+        match next {
+            Some((lane, first)) if self.is_next(account, ticket, lane, &first) => {
+                self.batch_ran |= lane == Lane::Batch;
+                self.batch_first &= lane != Lane::Batch;
+                self.queue.begins();
+                begin.now = true;
+                begin.old = self.remove(account, ticket);
+            }
+            next => {
+                if let Some(waiter) = account.waiting.borrow_mut().get_mut(&ticket) {
+                    self.forget_call(std::mem::take(&mut waiter.called_in));
+                    if !waiter.waker.will_wake(waker) {
+                        begin.old = Some(std::mem::replace(&mut waiter.waker, waker.clone()));
+                    }
+                }
+                begin.call = next.and_then(|(_, first)| self.call_first(&first));
+            }
+        }
+        begin
     }
 
-    /// A guest has run for `running_ns`, of which `cpu_ns` were its own. Gives who is next.
+    /// Whether a guest is the first of its tenant, and that tenant as good as the `first` of its lane.
+    fn is_next(&self, account: &Account, ticket: u64, lane: Lane, first: &Account) -> bool {
+        let is_first = account.waiting.borrow().keys().next() == Some(&ticket);
+        let is_close = || {
+            let slack_ns = self.gate_ns / SLACK;
+            let slack_ns = account.cost(slack_ns).min(first.cost(slack_ns));
+            account.clock_ns.get() <= first.clock_ns.get().saturating_add(slack_ns)
+        };
+        is_first && self.queue.lane_of(account) == Some(lane) && is_close()
+    }
+
+    /// The tenant whose turn it is.
+    fn next(&mut self) -> Option<(Lane, Rc<Account>)> {
+        let lanes = match self.batch_first {
+            true => [Lane::Batch, Lane::Interactive],
+            false => [Lane::Interactive, Lane::Batch],
+        };
+        let open = |lane: &Lane| self.batch_open || *lane == Lane::Interactive;
+        lanes
+            .into_iter()
+            .filter(open)
+            .find_map(|lane| Some((lane, self.queue.first(lane)?)))
+    }
+
+    /// A guest has run. Gives who are next, where too few are called yet.
     pub(super) fn charge(
         &mut self,
         account: &Rc<Account>,
-        running_ns: u64,
-        cpu_ns: u64,
+        slice: Slice,
         now_ns: u64,
     ) -> Vec<Waker> {
-        self.used_ns += running_ns;
-        let alone = self.called.is_empty();
-        self.queue.charge(account, cpu_ns, now_ns, alone);
+        self.used_ns += slice.running_ns;
+        let half = self.gate_ns;
+        let long = slice.cpu_ns >= half || (slice.cut && slice.request_ns >= half);
+        self.queue.charge(account, slice.cpu_ns, long, now_ns);
         self.call()
     }
 
     /// Whether the ring has to be turned for somebody.
     pub(super) fn someone_waits(&self) -> bool {
-        !self.called.is_empty() || !self.queue.is_empty()
-    }
-
-    /// Gives who are next, where too few are yet.
-    pub(super) fn next(&mut self) -> Vec<Waker> {
-        self.call()
+        !self.queue.is_empty()
     }
 
     /// Whether a batch tenant waits for the ring to be turned again.
     pub(super) fn batch_waits(&self) -> bool {
-        !self.batch_open && !self.closed() && !self.queue.is_empty_in(Lane::Batch)
+        !self.batch_open && !self.closed() && !self.queue.is_batch_empty()
     }
 
     /// The ring was turned: opens the gate. Gives who are next.
     pub(super) fn open(&mut self, now_ns: u64) -> Vec<Waker> {
         let passed_over = self.closed() && !self.batch_ran;
-        self.batch_first = passed_over && !self.queue.is_empty_in(Lane::Batch);
+        self.batch_first = passed_over && !self.queue.is_batch_empty();
         self.batch_open = self.batch_first;
         self.batch_ran = false;
         self.used_ns = 0;
         self.queue.release(now_ns);
-        for next in self.called.drain(..) {
-            // It was woken and did not come. The smallest ticket is the first of its tenant again.
-            self.queue
-                .push(&next.account, next.ticket, next.waker, now_ns);
-        }
+        // Whoever was called and did not come is called again.
+        self.turns += 1;
+        self.called = 0;
         self.call()
     }
 
@@ -185,63 +243,58 @@ impl Turn {
         self.queue.next_release()
     }
 
-    /// Keeps the waker of a guest that waits; gives back the old one.
-    pub(super) fn set_waker(
-        &mut self,
-        account: &Account,
-        ticket: u64,
-        waker: &Waker,
-    ) -> Option<Waker> {
-        let mut waiting = account.waiting.borrow_mut();
-        let called = self.called.iter_mut().find(|next| next.ticket == ticket);
-        let known = match called {
-            Some(next) => &mut next.waker,
-            None => waiting.get_mut(&ticket)?,
-        };
-        (!known.will_wake(waker)).then(|| std::mem::replace(known, waker.clone()))
-    }
-
-    /// The ticket whose turn it is.
-    #[cfg(test)]
-    pub(super) fn granted(&self) -> Option<u64> {
-        self.called.front().map(|next| next.ticket)
-    }
-
-    fn call(&mut self) -> Vec<Waker> {
+    /// Calls those who are likely to be next: of each tenant that waits the first guest, in order,
+    /// then of each the second.
+    pub(super) fn call(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        if self.called.len() > CALLED_MAX / 2 || self.closed() {
+        if self.called > CALLED_MAX / 2 || self.called == self.waiting || self.closed() {
             return wakers;
         }
-        while self.called.len() < self.callable()
-            && let Some(next) = self.pick()
-        {
-            wakers.push(next.waker.clone());
-            self.called.push_back(next);
+        let open = |_: &&Rc<Account>| self.batch_open;
+        let batch = || self.queue.waiting(Lane::Batch).filter(open);
+        let ahead = usize::from(self.batch_first);
+        let mut tenants: Vec<_> = batch()
+            .take(ahead)
+            .chain(self.queue.waiting(Lane::Interactive))
+            .chain(batch().skip(ahead))
+            .take(CALLED_MAX)
+            .map(|account| (account, 0))
+            .collect();
+        while self.called < CALLED_MAX && !tenants.is_empty() {
+            tenants.retain_mut(|(account, after)| {
+                let mut waiting = account.waiting.borrow_mut();
+                let Some((ticket, waiter)) = waiting.range_mut(*after + 1..).next() else {
+                    return false;
+                };
+                *after = *ticket;
+                if waiter.called_in != self.turns && self.called < CALLED_MAX {
+                    waiter.called_in = self.turns;
+                    self.called += 1;
+                    wakers.push(waiter.waker.clone());
+                }
+                true
+            });
         }
         wakers
     }
 
-    /// How many may be called now.
-    fn callable(&self) -> usize {
-        let Some(only) = self.queue.only() else {
-            return 1;
-        };
-        let alone = self
-            .called
-            .iter()
-            .all(|next| Rc::ptr_eq(&next.account, only));
-        if alone { CALLED_MAX } else { 1 }
-    }
-
-    fn pick(&mut self) -> Option<Next> {
-        let batch_first = std::mem::take(&mut self.batch_first);
-        if !batch_first && let Some(next) = self.queue.pop(Lane::Interactive) {
-            return Some(next);
-        }
-        if !self.batch_open {
+    /// Calls the first guest of a tenant, if it was not called yet.
+    fn call_first(&mut self, account: &Account) -> Option<Waker> {
+        let mut waiting = account.waiting.borrow_mut();
+        let mut first = waiting.first_entry()?;
+        let waiter = first.get_mut();
+        if waiter.called_in == self.turns {
             return None;
         }
-        let next = self.queue.pop(Lane::Batch);
-        next.or_else(|| self.queue.pop(Lane::Interactive))
+        waiter.called_in = self.turns;
+        self.called += 1;
+        Some(waiter.waker.clone())
+    }
+
+    /// The ticket whose turn it is.
+    #[cfg(test)]
+    pub(super) fn granted(&mut self) -> Option<u64> {
+        let (_, account) = self.next()?;
+        account.waiting.borrow().keys().next().copied()
     }
 }

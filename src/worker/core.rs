@@ -21,6 +21,7 @@ use crate::worker::connection::Idle;
 use crate::worker::exchange::finish_detached;
 use crate::worker::log::Log;
 use crate::worker::outbound::Asked;
+use crate::worker::quarantine::Verdict;
 use crate::worker::semaphore::Semaphore;
 use crate::worker::table::Tenants;
 use crate::worker::tenant::Tenant;
@@ -164,6 +165,11 @@ impl Core {
     /// A guest has ended: counts how, and says so when its tenant is quarantined for it or is free
     /// again.
     pub fn settle(&self, tenant: &Tenant, pass: Pass, reason: Option<Reason>) {
+        match Verdict::of(reason) {
+            Verdict::Served => tenant.account.served(),
+            Verdict::Failed => tenant.account.disappointed(),
+            Verdict::Unknown => {}
+        }
         if let Some(change) = pass.settle(reason) {
             self.log.quarantine(tenant.name(), change, reason);
         }

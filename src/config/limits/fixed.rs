@@ -121,9 +121,11 @@ fixed! {
     // Guests.
     CPU_SHARE_MIN_PERMILLE: u64 = 10, "‰ of a core", "The smallest cpu_share_max: a slice of 1 ms is then followed by a wait of 100 ms.";
     CPU_SHARE_BURST_MS: u64 = 10, "ms", "CPU time that a tenant with a cpu_share_max may use at once after a pause: a few requests, or a fifth of the default cpu_ms.";
-    INTERACTIVE_SHARE_PERCENT: u64 = 10, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
+    INTERACTIVE_SHARE_PERCENT: u64 = 20, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
     INTERACTIVE_BURST_MS: u64 = 10, "ms", "CPU time above that share that it may use at once: a burst of a thousand small requests.";
-    INTERACTIVE_REST_MS: u64 = 1_000, "ms", "How long a tenant is not interactive after a guest that computed for half a slice: of 100 that compute all the time, one goes first every 10 ms.";
+    INTERACTIVE_STANDING_MIN: u32 = 1, "requests", "Short requests that a tenant must have served before it is taken for an interactive one, while none of those computes out of turn.";
+    INTERACTIVE_STANDING_MAX: u32 = 4_096, "requests", "Short requests that count; a power of two times the smallest. A hundred tenants that earned as much to compute at once have used twelve seconds of the core for it.";
+    INTERACTIVE_BAR_MS: u64 = 100, "ms", "How long until a bar that was doubled is halved: of those that earn their standing to abuse it, one goes first that often.";
     LEAD_MS_MAX: u64 = 10, "ms", "How far interactive use puts a tenant's virtual clock ahead of the others: its first long request waits no longer than for as much of each.";
     FIELDS_BYTES: usize = 64 << 10, "bytes", "All header fields of one wasi:http fields resource; twice the default head_bytes_max.";
     GUEST_BODY_CHUNK_BYTES: usize = 64 << 10, "bytes", "Written by a guest in one piece; two are buffered for each open body.";

@@ -312,7 +312,7 @@ mod tests {
                 Err("is the same as decommit_batch=32"),
             ),
             (
-                change("decommit_batch", 16),
+                change("decommit_batch", 1),
                 Err("is what the base has already"),
             ),
             (

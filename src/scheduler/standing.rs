@@ -1,0 +1,120 @@
+//! Which tenants' guests are believed to be short, so that they go first.
+//!
+//! What a guest will use is not known before; what its tenant's guests have used is. A tenant's
+//! standing is a count: one more for each request that it served without computing for half a slice,
+//! half as much for one that did, or that failed. Whoever has at least what the worker's bar asks is
+//! interactive. So the first requests of a tenant wait in the fair order, and so do those of one that
+//! mostly traps or computes.
+//!
+//! Standing can be earned to be abused: a hundred tenants that answer shortly until all of them
+//! compute at once would hold up everybody else for a hundred slices. Each that computes out of turn
+//! doubles the bar, so a few of them do, and the others must have earned more:
+//!
+//! ```text
+//!   bar  2048 ┤                             doubles each time that an interactive tenant computes,
+//!          64 ┤      ▄▄                     halves every 100 ms
+//!           8 ┤▄▄▄▄▄▄  ▀▀▄▄▄▄
+//! ```
+
+use std::cell::Cell;
+
+use crate::config::limits;
+
+/// Nanoseconds in a millisecond.
+const MS: u64 = 1_000_000;
+
+/// What one tenant has earned.
+#[derive(Debug, Default)]
+pub(super) struct Standing(Cell<u32>);
+
+impl Standing {
+    pub(super) fn earn(&self) {
+        self.0
+            .set((self.0.get() + 1).min(limits::INTERACTIVE_STANDING_MAX));
+    }
+
+    pub(super) fn lose_half(&self) {
+        self.0.set(self.0.get() / 2);
+    }
+}
+
+/// What one worker asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bar {
+    /// How often it was doubled, less what has worn off until `since_ns`.
+    doubled: u32,
+    since_ns: u64,
+}
+
+impl Bar {
+    /// The highest bar is half of the best standing: that can be lost once for nothing, because what
+    /// looks like computing may be a processor that the host of this machine gave to another.
+    const DOUBLED_MAX: u32 =
+        (limits::INTERACTIVE_STANDING_MAX / limits::INTERACTIVE_STANDING_MIN).ilog2() - 1;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            doubled: 0,
+            since_ns: 0,
+        }
+    }
+
+    fn doubled(self, now_ns: u64) -> u32 {
+        let halved = now_ns.saturating_sub(self.since_ns) / (limits::INTERACTIVE_BAR_MS * MS);
+        let halved = u32::try_from(halved).unwrap_or(u32::MAX);
+        self.doubled.saturating_sub(halved)
+    }
+
+    /// A tenant that had passed it has computed.
+    pub(super) fn raise(&mut self, now_ns: u64) {
+        self.doubled = (self.doubled(now_ns) + 1).min(Self::DOUBLED_MAX);
+        self.since_ns = now_ns;
+    }
+
+    pub(super) fn passes(self, standing: &Standing, now_ns: u64) -> bool {
+        let doubled = match self.doubled {
+            0 => 0,
+            _ => self.doubled(now_ns),
+        };
+        standing.0.get() >= limits::INTERACTIVE_STANDING_MIN << doubled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn earned(count: u32) -> Standing {
+        let standing = Standing::default();
+        (0..count).for_each(|_| standing.earn());
+        standing
+    }
+
+    #[test]
+    fn the_bar_doubles_when_it_is_betrayed_and_wears_off() {
+        let mut bar = Bar::new();
+        let [least, more] = [1, 4].map(|times| earned(times * limits::INTERACTIVE_STANDING_MIN));
+        assert!(!bar.passes(&Standing::default(), 0));
+        assert!(bar.passes(&least, 0) && bar.passes(&more, 0));
+        let now_ns = 1_000 * MS;
+        bar.raise(now_ns);
+        assert!(!bar.passes(&least, now_ns) && bar.passes(&more, now_ns));
+        bar.raise(now_ns);
+        bar.raise(now_ns);
+        assert!(!bar.passes(&more, now_ns));
+        let after = |halvings: u64| now_ns + halvings * limits::INTERACTIVE_BAR_MS * MS;
+        assert!(!bar.passes(&more, after(1) - 1) && bar.passes(&more, after(1)));
+        assert!(!bar.passes(&least, after(3) - 1) && bar.passes(&least, after(3)));
+    }
+
+    #[test]
+    fn the_best_standing_passes_the_highest_bar_and_does_so_after_one_loss() {
+        let mut bar = Bar::new();
+        (0..100).for_each(|_| bar.raise(0));
+        let best = earned(10 * limits::INTERACTIVE_STANDING_MAX);
+        best.lose_half();
+        assert!(bar.passes(&best, 0));
+        best.lose_half();
+        assert!(!bar.passes(&best, 0));
+    }
+}
