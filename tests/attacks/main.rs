@@ -27,6 +27,7 @@ mod victim;
 
 mod answers;
 mod clients;
+mod clocks;
 mod components;
 mod cpu;
 mod hostcalls;
@@ -51,6 +52,7 @@ const THREATS: &[&Threat] = &[
     &reuse::THREAT,
     &pool::THREAT,
     &clients::THREAT,
+    &clocks::THREAT,
 ];
 
 /// Fewer would not be a corpus.
