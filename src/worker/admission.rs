@@ -13,13 +13,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{Limits, Profile};
-use crate::engine::Program;
+use crate::config::Limits;
 use crate::fault::{Reason, Refusal};
 use crate::scheduler;
 use crate::worker::quarantine::{Change, Entry, Quarantine, Rules, Verdict};
 use crate::worker::runtime::within;
 use crate::worker::semaphore::{Permit, Semaphore};
+use crate::worker::slots::{Holder, Slot, SlotsOf};
 use crate::worker::split::Split;
 use crate::worker::token_bucket::TokenBucket;
 
@@ -41,13 +41,6 @@ pub struct Admission {
 pub struct Admitted {
     _slot: Slot,
     _place: Permit,
-}
-
-/// One of the worker's slots, with the stacks that belong to it.
-#[derive(Debug)]
-struct Slot {
-    _all: Permit,
-    _stacks: Option<Permit>,
 }
 
 /// A request that came in, to be told off when its guest has ended.
@@ -96,17 +89,18 @@ impl Admission {
         Ok(pass)
     }
 
-    /// Waits for a place among the tenant's running requests, then for a slot of the worker.
+    /// Waits for a place among the tenant's running requests, then for a slot of the worker, of which
+    /// `holder` says what the tenant has.
     ///
     /// # Errors
     /// [`Reason::TenantBusy`] when its queue is full, [`Reason::QueueTimeout`] and
     /// [`Reason::NoSlot`] when its turn did not come in time.
-    pub async fn admit(&self, slots: SlotsOf<'_>) -> Result<Admitted, Reason> {
+    pub async fn admit(&self, slots: SlotsOf<'_>, holder: &Holder) -> Result<Admitted, Reason> {
         if let Some(place) = self.running.try_acquire() {
-            let slot = match slots.try_acquire() {
+            let slot = match slots.try_acquire(holder) {
                 Some(slot) => Some(slot),
                 // It keeps its place: with a slot, it runs.
-                None => within(self.queue_wait, slots.acquire()).await,
+                None => within(self.queue_wait, slots.acquire(holder)).await,
             };
             let slot = slot.ok_or(Reason::NoSlot)?;
             return Ok(Admitted {
@@ -121,7 +115,7 @@ impl Admission {
         let both = async {
             let place = self.running.acquire().await;
             has_place.set(true);
-            let slot = slots.acquire().await;
+            let slot = slots.acquire(holder).await;
             Admitted {
                 _slot: slot,
                 _place: place,
@@ -131,65 +125,6 @@ impl Admission {
             Some(admitted) => Ok(admitted),
             None if has_place.get() => Err(Reason::NoSlot),
             None => Err(Reason::QueueTimeout),
-        }
-    }
-}
-
-/// The worker's slots: requests that may run at once, and how many of those may be of programs that
-/// need several stacks each.
-#[derive(Debug)]
-pub struct Slots {
-    all: Rc<Semaphore>,
-    concurrent: Rc<Semaphore>,
-}
-
-/// The slots as a request of one program needs them.
-#[derive(Clone, Copy, Debug)]
-pub struct SlotsOf<'s> {
-    all: &'s Rc<Semaphore>,
-    concurrent: Option<&'s Rc<Semaphore>>,
-}
-
-impl Slots {
-    /// As many as the profile's pool is good for.
-    pub fn new(profile: &Profile) -> Self {
-        Self {
-            all: Semaphore::new(profile.running_max),
-            concurrent: Semaphore::new(profile.concurrent_max()),
-        }
-    }
-
-    /// What a request of this program needs.
-    pub fn of(&self, program: &Program) -> SlotsOf<'_> {
-        SlotsOf {
-            all: &self.all,
-            concurrent: program.concurrent.then_some(&self.concurrent),
-        }
-    }
-}
-
-impl SlotsOf<'_> {
-    fn try_acquire(self) -> Option<Slot> {
-        let stacks = match self.concurrent {
-            Some(concurrent) => Some(concurrent.try_acquire()?),
-            None => None,
-        };
-        let all = self.all.try_acquire()?;
-        Some(Slot {
-            _all: all,
-            _stacks: stacks,
-        })
-    }
-
-    async fn acquire(self) -> Slot {
-        // The scarcer one first: who waits for it holds nothing that another program could use.
-        let stacks = match self.concurrent {
-            Some(concurrent) => Some(concurrent.acquire().await),
-            None => None,
-        };
-        Slot {
-            _all: self.all.acquire().await,
-            _stacks: stacks,
         }
     }
 }

@@ -16,13 +16,14 @@ use crate::fault::Reason;
 use crate::guest::Failure;
 use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
-use crate::worker::admission::{Pass, Slots};
+use crate::worker::admission::Pass;
 use crate::worker::connection::Idle;
 use crate::worker::exchange::finish_detached;
 use crate::worker::log::Log;
 use crate::worker::outbound::Asked;
 use crate::worker::quarantine::Verdict;
 use crate::worker::semaphore::Semaphore;
+use crate::worker::slots::Slots;
 use crate::worker::table::Tenants;
 use crate::worker::tenant::Tenant;
 

@@ -90,7 +90,8 @@ pub async fn exchange(
         Ok(version) => version,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
-    let admitted = match tenant.admission.admit(core.slots.of(&program)).await {
+    let slots = core.slots.of(&program);
+    let admitted = match tenant.admission.admit(slots, &tenant.slots).await {
         Ok(admitted) => admitted,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };

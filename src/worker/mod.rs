@@ -19,6 +19,7 @@ mod process;
 mod quarantine;
 pub mod runtime;
 pub mod semaphore;
+mod slots;
 mod split;
 mod stream;
 mod table;

@@ -78,17 +78,13 @@ impl Tenants {
             if known.is_some_and(|tenant| tenant.placed == *placed) {
                 continue;
             }
-            let previous = known.and_then(|tenant| tenant.serving());
-            // What it used stays charged to it.
-            let account = known.map(|tenant| Rc::clone(&tenant.account));
             let program = self.program(name, placed.generation);
             let tenant = Tenant::new(
                 placed.clone(),
                 self.this_worker,
                 &self.log,
                 program,
-                previous,
-                account,
+                known.map(|tenant| &**tenant),
             );
             by_name.insert(name.clone(), Rc::new(tenant));
         }

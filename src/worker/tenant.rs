@@ -18,6 +18,7 @@ use crate::worker::admission::Admission;
 use crate::worker::core::Core;
 use crate::worker::log::Log;
 use crate::worker::runtime::within;
+use crate::worker::slots::Holder;
 use crate::worker::split::{Split, serving};
 use crate::worker::tenant_log::TenantLog;
 
@@ -37,6 +38,8 @@ pub struct Tenant {
     pub log: Rc<TenantLog>,
     /// Its share of the core.
     pub account: Rc<Account>,
+    /// Its share of the slots.
+    pub slots: Rc<Holder>,
     current: Version,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
@@ -55,19 +58,18 @@ pub struct Version {
 pub type Runnable = (Rc<Program>, Arc<Grants>);
 
 impl Tenant {
-    /// A tenant whose program comes from `program`, and until then from `previous`. Its use of the
-    /// core is charged to `account`, or to a new one.
+    /// A tenant whose program comes from `program`, and until then from that of `known`, the one before
+    /// a reload: what that uses of the worker stays charged to it.
     pub fn new(
         placed: Placed,
         this_worker: usize,
         log: &Log,
         program: Rc<ProgramCell>,
-        previous: Option<Version>,
-        account: Option<Rc<Account>>,
+        known: Option<&Self>,
     ) -> Self {
         let limits = &placed.tenant.limits;
         let share = &placed.tenant.share;
-        let account = account.unwrap_or_default();
+        let account = known.map_or_else(Rc::default, |it| Rc::clone(&it.account));
         account.configure(share.weight, share.cpu_share_max_permille);
         let serving = serving(&placed.workers, limits);
         let split = Split::of(this_worker, serving);
@@ -80,11 +82,12 @@ impl Tenant {
             leaving: Cell::new(false),
             log: TenantLog::new(log, &placed.tenant.name, limits, split),
             account,
+            slots: known.map_or_else(Rc::default, |it| Rc::clone(&it.slots)),
             current: Version {
                 program,
                 grants: Arc::new(grants),
             },
-            previous: RefCell::new(previous),
+            previous: RefCell::new(known.and_then(Self::serving)),
             admission: Admission::new(limits, split),
             placed,
         }

@@ -308,6 +308,47 @@ fn the_pool_is_never_exhausted() {
     assert_eq!(fault, None);
 }
 
+/// Tenants whose guests sleep take no CPU time, and keep their slots: they leave some to the others.
+#[test]
+fn sleepers_of_many_tenants_leave_a_slot_to_the_next_one() {
+    let _shared = shared();
+    let dir = tempfile::tempdir().expect("a directory");
+    let profile = dir.path().join("few.toml");
+    let text = "extends = 'local'\nslots = 64\nrunning_max = 60\nwarm_slots = 16\n";
+    std::fs::write(&profile, text).expect("writing a profile");
+    let names: Vec<_> = (0..8).map(|number| format!("sleeper-{number}")).collect();
+    let tenant = |name| Tenant::new(name, "kitchen").limit("queue_ms", 30_000);
+    let mut host = TestHost::builder().line("workers", &format!("profile = {:?}", profile));
+    for name in names.iter().map(String::as_str).chain(["victim"]) {
+        host = host.tenant(tenant(name));
+    }
+    let host = host.start();
+    for name in names.iter().map(String::as_str).chain(["victim"]) {
+        until_served(&host, &format!("{name}.test"));
+    }
+    // Twice as many as there are slots.
+    let mut sleepers: Vec<_> = (0..120).map(|_| host.connect()).collect();
+    for (client, name) in sleepers.iter_mut().zip(names.iter().cycle()) {
+        client.send(format!(
+            "GET /sleep?ms=5000 HTTP/1.1\r\nHost: {name}.test\r\n\r\n"
+        ));
+    }
+    // The worker has read them all when it has read this one.
+    let mut client = host.connect();
+    for _ in 0..20 {
+        client.get("victim.test", "/twice").expect(200);
+    }
+    let asleep = host.log_lines();
+    let ended = asleep
+        .iter()
+        .filter(|line| line["path"] == "/sleep?ms=5000");
+    assert_eq!(ended.count(), 0, "the victim was served meanwhile");
+    // Nobody who waits is forgotten.
+    for client in &mut sleepers {
+        client.read_response().expect(200);
+    }
+}
+
 /// Guests of WASI 0.3 may need a second stack: two of them do not take what a third needs.
 #[test]
 fn the_pools_stacks_are_never_exhausted() {

@@ -127,6 +127,7 @@ fixed! {
     INTERACTIVE_STANDING_MAX: u32 = 4_096, "requests", "Short requests that count; a power of two times the smallest. A hundred tenants that earned as much to compute at once have used twelve seconds of the core for it.";
     INTERACTIVE_BAR_MS: u64 = 100, "ms", "How long until a bar that was doubled is halved: of those that earn their standing to abuse it, one goes first that often.";
     LEAD_MS_MAX: u64 = 10, "ms", "How far interactive use puts a tenant's virtual clock ahead of the others: its first long request waits no longer than for as much of each.";
+    SLOTS_PER_FREE_SLOT: usize = 2, "slots", "A tenant may take another of a worker's slots while it holds fewer than this for each that is free: one tenant gets two thirds of them, and a hundred leave the last one seven of 1,500.";
     FIELDS_BYTES: usize = 64 << 10, "bytes", "All header fields of one wasi:http fields resource; twice the default head_bytes_max.";
     GUEST_BODY_CHUNK_BYTES: usize = 64 << 10, "bytes", "Written by a guest in one piece; two are buffered for each open body.";
     GUEST_STDIO_CHUNK_BYTES: usize = 4 << 10, "bytes", "Written by a guest to its output in one piece.";
