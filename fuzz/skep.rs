@@ -34,6 +34,7 @@ pub mod isolation {
 #[path = "../src/sys"]
 pub mod sys {
     pub mod channel;
+    pub mod pkeys;
 
     pub use channel::Channel;
 }

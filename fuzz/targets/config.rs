@@ -1,32 +1,31 @@
 //! A configuration file: whatever is in it, it is a host or a list of problems, a line each.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 
 use skep::config::{Host, Machine};
 use tempfile::TempDir;
 
-/// Where the file is; in memory, because it is written for each input.
-static DIR: LazyLock<TempDir> = LazyLock::new(|| {
-    let memory = PathBuf::from("/dev/shm");
-    let dir = tempfile::Builder::new()
-        .prefix("skep-fuzz-")
-        .tempdir_in(if memory.is_dir() {
-            memory
-        } else {
-            std::env::temp_dir()
-        })
-        .expect("a directory");
-    // What a tenant's `component` may name: a component's preamble is all that is looked at.
-    std::fs::write(dir.path().join("a.wasm"), b"\0asm\x0d\0\x01\0").expect("a component");
-    std::fs::write(dir.path().join("m.wasm"), b"\0asm\x01\0\0\0").expect("a module");
-    dir
-});
+thread_local! {
+    /// Where the file is; in memory, because it is written for each input. Gone with its thread.
+    static DIR: TempDir = {
+        let memory = PathBuf::from("/dev/shm");
+        let dir = tempfile::Builder::new()
+            .prefix("skep-fuzz-")
+            .tempdir_in(if memory.is_dir() {
+                memory
+            } else {
+                std::env::temp_dir()
+            })
+            .expect("a directory");
+        // What a tenant's `component` may name: a component's preamble is all that is looked at.
+        std::fs::write(dir.path().join("a.wasm"), b"\0asm\x0d\0\x01\0").expect("a component");
+        std::fs::write(dir.path().join("m.wasm"), b"\0asm\x01\0\0\0").expect("a module");
+        dir
+    };
+}
 
 pub fn run(data: &[u8]) {
-    let path = DIR
-        .path()
-        .join(format!("{:?}.toml", std::thread::current().id()));
+    let path = DIR.with(|dir| dir.path().join("skep.toml"));
     std::fs::write(&path, data).expect("writing the file");
     let machine = Machine {
         online: (0..8).collect(),

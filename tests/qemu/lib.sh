@@ -5,7 +5,7 @@ ok() { echo "ok $1"; }
 # FAIL NAME: why, and what was seen (the file $3) indented below it.
 fail() {
     echo "FAIL $1: $2"
-    [ -z "${3:-}" ] || sed 's/^/    /' "$3"
+    [ -z "${3:-}" ] || awk '{ print "    " $0 }' "$3"
 }
 
 # `is NAME PATTERN FILE`: ok if the file has a line like that.
@@ -17,6 +17,7 @@ is() {
 # that is to write it has ended.
 until_line() {
     local left=$(($3 * 10))
+    : "${4:?whose line it is}" # without it, it would not wait
     until grep -q -- "$1" "$2" 2>/dev/null; do
         left=$((left - 1))
         [ $left -gt 0 ] && kill -0 "$4" 2>/dev/null || return 1
@@ -43,10 +44,11 @@ cpu_ms = 10000 # the processor is emulated
 CONFIG
 }
 
-# Starts `skep serve` with a configuration; its output is in /tmp/serve.log. Fails when it is not
-# ready in time.
+# `start CONFIGURATION [ARGUMENTS]`: starts `skep serve`; its output is in /tmp/serve.log. Fails when it
+# is not ready in time.
 start() {
-    skep serve --config "$1" >/tmp/serve.log 2>&1 &
+    : >/tmp/serve.log # what an earlier one said is not waited for
+    skep serve --config "$@" >/tmp/serve.log 2>&1 &
     server=$!
     until_line "$READY" /tmp/serve.log 60 "$server"
 }
