@@ -14,6 +14,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 use super::State;
 use super::clocks::Clocks;
 use super::egress::{link_name_lookup, link_outgoing_handler};
+use super::host_memory;
 
 struct Streams;
 
@@ -40,6 +41,7 @@ pub fn link_p2(l: &mut Linker<State>) -> wasmtime::Result<()> {
         &(&options).into(),
         State::http,
     )?;
+    host_memory::link_p2(l)?;
     link_outgoing_handler(l)?;
     link_name_lookup(l)
 }
@@ -54,5 +56,6 @@ pub fn link_p3(l: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p3::add_to_linker(l)?;
     clock_p3::add_to_linker::<_, Clocks>(l, State::clock)?;
     wall_p3::add_to_linker::<_, Clocks>(l, State::clock)?;
-    http_p3::add_to_linker(l)
+    http_p3::add_to_linker(l)?;
+    host_memory::link_p3(l)
 }

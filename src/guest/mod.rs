@@ -3,7 +3,7 @@
 //!
 //! | interface | implementation |
 //! |---|---|
-//! | `wasi:http/types` | stock |
+//! | `wasi:http/types` | stock; what keeps something in the host is [`host_memory`]: charged to the request |
 //! | `wasi:http/outgoing-handler`, `client` | [`egress`]: `HTTP-request-denied` |
 //! | `wasi:clocks` | [`clocks`]: coarse, and waits on the worker's timers |
 //! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
@@ -13,6 +13,7 @@
 
 pub mod clocks;
 mod egress;
+mod host_memory;
 mod invoke;
 mod linker;
 mod stdio;
@@ -79,6 +80,7 @@ pub struct State {
     table: ResourceTable,
     http: WasiHttpCtx,
     hooks: egress::Hooks,
+    host_memory: host_memory::Allowance,
     allowance: Allowance,
     meter: SendWrapper<Rc<Meter>>,
     grants: Arc<Grants>,
@@ -100,6 +102,7 @@ impl State {
             table,
             http,
             hooks: egress::Hooks,
+            host_memory: host_memory::Allowance::default(),
             allowance: Allowance::new(grants.memory_bytes, grants.table_elements),
             meter: SendWrapper::new(meter),
             output: stdio::Output::new(sink, grants.log_line_bytes, grants.log_bytes_per_request),

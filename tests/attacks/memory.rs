@@ -154,6 +154,8 @@ const CASES: &[Case] = &[
     get("fields", "/fields", "500 resource_exhausted"),
     get("pollables", "/pollables", "500 resource_exhausted"),
     get("outgoing-requests", "/requests", "500 resource_exhausted"),
+    get("methods", "/methods", "500 resource_exhausted"),
+    get("bodies", "/bodies", "500 resource_exhausted"),
     get("outgoing-responses", "/responses", "500 resource_exhausted"),
     get("request-options", "/options", "500 resource_exhausted"),
     get("fields-clones", "/clones", "500 resource_exhausted").with(&[("handles", 256)]),

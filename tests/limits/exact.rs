@@ -47,6 +47,20 @@ fn memory_to_the_page() {
     }
 }
 
+/// What the host keeps for a guest is limited, too: 16 MiB of methods, and no more.
+#[test]
+fn the_hosts_memory() {
+    let _shared = shared();
+    let tenant = Tenant::new("a", "attacker").limit("quarantine_failures", 0);
+    let host = TestHost::builder().tenant(tenant).start();
+    for (held, expected) in [(15, ""), (16, ""), (17, "resource_exhausted")] {
+        // A little less than 1 MiB each: the answer has fields, and its body is there to be read.
+        let path = format!("/methods?n={held}&bytes={}", (1 << 20) - (16 << 10));
+        let response = host.get("a.test", &path);
+        assert_eq!(response.reason(), expected, "{held}: {response:?}");
+    }
+}
+
 #[test]
 fn memory_is_summed_over_all_memories() {
     let _shared = shared();

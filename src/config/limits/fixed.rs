@@ -129,6 +129,7 @@ fixed! {
     LEAD_MS_MAX: u64 = 10, "ms", "How far interactive use puts a tenant's virtual clock ahead of the others: its first long request waits no longer than for as much of each.";
     SLOTS_PER_FREE_SLOT: usize = 2, "slots", "A tenant may take another of a worker's slots while it holds fewer than this for each that is free: one tenant gets two thirds of them, and a hundred leave the last one seven of 1,500.";
     FIELDS_BYTES: usize = 64 << 10, "bytes", "All header fields of one wasi:http fields resource; twice the default head_bytes_max.";
+    HOST_BYTES: usize = 16 << 20, "bytes", "What one request has its host keep, all together: header fields, methods and names of requests, bodies that are not read yet (128 KiB each). An eighth of the default memory_mib, and 100 bodies.";
     GUEST_BODY_CHUNK_BYTES: usize = 64 << 10, "bytes", "Written by a guest in one piece; two are buffered for each open body.";
     GUEST_STDIO_CHUNK_BYTES: usize = 4 << 10, "bytes", "Written by a guest to its output in one piece.";
     RANDOM_BYTES: u64 = 64 << 10, "bytes", "Random bytes of one call.";

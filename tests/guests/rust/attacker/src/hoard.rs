@@ -4,7 +4,7 @@ use core::arch::wasm32;
 use std::hint::black_box;
 
 use wasip2::clocks::monotonic_clock;
-use wasip2::http::types::{Fields, OutgoingRequest, OutgoingResponse, RequestOptions};
+use wasip2::http::types::{Fields, Method, OutgoingRequest, OutgoingResponse, RequestOptions};
 
 use crate::{Attack, Left, reply};
 
@@ -23,6 +23,14 @@ pub fn run(attack: Attack) -> Left {
         "/fields" => hoard(Fields::new),
         "/pollables" => hoard(|| monotonic_clock::subscribe_duration(AN_HOUR_NS)),
         "/requests" => hoard(|| OutgoingRequest::new(Fields::new())),
+        "/methods" => {
+            let name = "M".repeat(attack.number("bytes", 1 << 20) as usize);
+            let held: Vec<_> = (0..attack.number("n", 1_000))
+                .map(|_| with_method(&name))
+                .collect();
+            reply::text(attack.out, &format!("held {}\n", held.len()));
+        }
+        "/bodies" => hoard(with_body),
         "/responses" => hoard(|| OutgoingResponse::new(Fields::new())),
         "/options" => hoard(RequestOptions::new),
         "/clones" => clones(),
@@ -50,6 +58,28 @@ fn hoard<T>(make: impl Fn() -> T) {
         all.push(make());
         black_box(&all);
     }
+}
+
+/// A request whose method has this name.
+fn with_method(name: &str) -> OutgoingRequest {
+    let request = OutgoingRequest::new(Fields::new());
+    let method = Method::Other(name.to_owned());
+    request.set_method(&method).expect("a token is a method");
+    request
+}
+
+/// A request whose body is written to as far as the host takes it.
+fn with_body() -> impl Sized {
+    let request = OutgoingRequest::new(Fields::new());
+    let body = request.body().expect("the first");
+    let stream = body.write().expect("the first");
+    while let Ok(room @ 1..) = stream.check_write() {
+        let chunk = vec![b'x'; room as usize];
+        if stream.write(&chunk).is_err() {
+            break;
+        }
+    }
+    (stream, body, request)
 }
 
 fn grow_for_ever() -> ! {
