@@ -51,8 +51,8 @@ const SCENARIO: &str = "profile = \"${profile:-balanced}\"\n";
 const SPACE: &str = "\
 [[key]]
 name = \"decommit_batch\"
-values = [16, 64, 1024]
-why = \"the base has 16, and no room for 1024 with all slots running\"
+values = [1, 64, 1024]
+why = \"the base has 1, and no room for 1024 with all slots running\"
 [[key]]
 name = \"slice_us\"
 values = [500, 2000]
@@ -157,7 +157,7 @@ fn a_change_that_beats_the_base_is_written_with_its_reasons() {
     assert!((1.4..1.46).contains(&low), "{low}");
     let reasons: Vec<_> = evidence["not_tried"].as_array().unwrap().iter().collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
-    assert_eq!(reasons[0]["candidate"], "decommit_batch=16");
+    assert_eq!(reasons[0]["candidate"], "decommit_batch=1");
     assert_eq!(reasons[1]["candidate"], "decommit_batch=1024");
     let reason = reasons[1]["reason"].as_str().unwrap();
     assert!(reason.contains("the pool can run out"), "{reason}");

@@ -71,6 +71,14 @@ impl Meter {
         self.exhausted.get()
     }
 
+    /// Does something for the guest that is no guest code, as a slice of its own: it has to be its turn.
+    pub fn charge<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.begin();
+        let result = work();
+        self.end();
+        result
+    }
+
     /// Called at an epoch tick, inside a slice.
     pub fn on_tick(&self) -> Verdict {
         let running = scheduler::now_ns() - scheduler::slice_start_ns();

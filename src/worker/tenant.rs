@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::config::limits;
 use crate::control::{Flavour, Placed};
-use crate::engine::{Engines, Program};
+use crate::engine::{Engines, Meter, Program};
 use crate::fault::Reason;
 use crate::guest::Grants;
-use crate::scheduler::Account;
+use crate::scheduler::{self, Account};
 use crate::worker::admission::Admission;
 use crate::worker::core::Core;
 use crate::worker::log::Log;
@@ -108,16 +108,26 @@ impl Tenant {
     ///
     /// # Errors
     /// [`Reason::Compiling`] when it is not there in time or too many wait already,
-    /// [`Reason::ComponentRejected`] when there will be none.
+    /// [`Reason::ComponentRejected`] when there will be none, [`Reason::NoSlot`] when its turn to be
+    /// loaded did not come in time.
     pub async fn program(&self, core: &Core) -> Result<Runnable, Reason> {
-        if let Some(known) = self.known_program(&core.engines) {
+        if !self.current.program.is_artifact()
+            && let Some(known) = self.known_program(&core.engines)
+        {
             return known;
         }
-        let waiting = core.compile_waiters.try_acquire();
-        let _waiting = waiting.ok_or(Reason::Compiling)?;
-        let wait = Duration::from_millis(limits::ARTIFACT_WAIT_MS).min(self.wall());
-        within(wait, self.current.program.settled()).await;
-        self.known_program(&core.engines)
+        if !self.current.program.is_artifact() {
+            let waiting = core.compile_waiters.try_acquire();
+            let _waiting = waiting.ok_or(Reason::Compiling)?;
+            let wait = Duration::from_millis(limits::ARTIFACT_WAIT_MS).min(self.wall());
+            within(wait, self.current.program.settled()).await;
+        }
+        // Loading takes longer than a small request: when many load at once, each waits for its turn.
+        let arrive = scheduler::arrive(&self.account);
+        within(self.wall(), arrive).await.ok_or(Reason::NoSlot)?;
+        let meter = Meter::new(Rc::clone(&self.account), self.cpu_budget_ns);
+        meter
+            .charge(|| self.known_program(&core.engines))
             .unwrap_or(Err(Reason::Compiling))
     }
 
@@ -202,6 +212,11 @@ impl ProgramCell {
                 waker.borrow().wake_by_ref();
             }
         }
+    }
+
+    /// Whether the program is still to be loaded.
+    fn is_artifact(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Artifact(..))
     }
 
     /// Whether the program can be served, loaded or not.
