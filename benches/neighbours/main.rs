@@ -100,13 +100,12 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let report = report(&chosen, &rounds);
-    record::keep(
-        "neighbours",
-        &machine,
-        &report,
-        &rounds,
-        arguments.out.as_deref(),
-    )
+    let name = match arguments.profile.as_str() {
+        "balanced" => "neighbours".to_owned(),
+        // A file's name says nothing of where it is.
+        other => format!("neighbours-{}", other.replace(['/', '.'], "-")),
+    };
+    record::keep(&name, &machine, &report, &rounds, arguments.out.as_deref())
 }
 
 /// The load tool: as named, or beside the bench's own build.

@@ -56,6 +56,9 @@ const OPERATIONS: &[u8] = &[
     opcode::Timeout::CODE, // the next timer
 ];
 
+/// This process, where a process is named by a descriptor (`linux/pidfd.h`, since Linux 6.14).
+const PIDFD_SELF: u32 = -10_000_i32 as u32;
+
 /// What a worker calls.
 pub(super) const CALLS: &[Allow] = &[
     // The loop.
@@ -69,6 +72,14 @@ pub(super) const CALLS: &[Allow] = &[
     allow_if(libc::SYS_mprotect, NOT_WRITABLE_CODE),
     allow(libc::SYS_munmap),
     allow(libc::SYS_madvise),
+    // Of itself: slots that are given back in batches.
+    allow_if(
+        libc::SYS_process_madvise,
+        &[&[
+            Check::Is(0, PIDFD_SELF),
+            Check::Is(3, libc::MADV_DONTNEED as u32),
+        ]],
+    ),
     allow(libc::SYS_rt_sigreturn),
     allow(libc::SYS_rt_sigprocmask),
     allow(libc::SYS_rt_sigaction), // Wasmtime's handler gives a fault of the host back this way

@@ -12,10 +12,12 @@ use crate::config::limits;
 const MS: u64 = 1_000_000;
 
 /// The bucket of interactive use, from empty to full, in nanoseconds of virtual time.
-const INTERACTIVE_DEPTH_NS: u64 = limits::INTERACTIVE_BURST_MS * MS * INTERACTIVE_REFILL;
+const INTERACTIVE_DEPTH_NS: u64 = interactive_refill_ns(limits::INTERACTIVE_BURST_MS * MS);
 
-/// How long the bucket of interactive use takes to refill one nanosecond.
-const INTERACTIVE_REFILL: u64 = 100 / limits::INTERACTIVE_SHARE_PERCENT;
+/// How long the bucket of interactive use takes to refill what was used.
+const fn interactive_refill_ns(cost_ns: u64) -> u64 {
+    cost_ns.saturating_mul(100) / limits::INTERACTIVE_SHARE_PERCENT
+}
 
 /// One tenant's share of one worker's core: its virtual clock, its ceiling, who of its guests waits.
 /// Shared by the tenant's requests; of the scheduler's thread only.
@@ -92,7 +94,7 @@ impl Account {
         };
         self.clock_ns.set(end);
         let mut interactive = self.interactive.get();
-        interactive.take(cost.saturating_mul(INTERACTIVE_REFILL), now_ns);
+        interactive.take(interactive_refill_ns(cost), now_ns);
         self.interactive.set(interactive);
         if let Some(share) = self.share_max_permille.get() {
             let mut ceiling = self.ceiling.get();

@@ -121,8 +121,8 @@ fixed! {
     // Guests.
     CPU_SHARE_MIN_PERMILLE: u64 = 10, "‰ of a core", "The smallest cpu_share_max: a slice of 1 ms is then followed by a wait of 100 ms.";
     CPU_SHARE_BURST_MS: u64 = 10, "ms", "CPU time that a tenant with a cpu_share_max may use at once after a pause: a few requests, or a fifth of the default cpu_ms.";
-    INTERACTIVE_SHARE_PERCENT: u64 = 20, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
-    INTERACTIVE_BURST_MS: u64 = 50, "ms", "CPU time above that share that it may use at once: a burst of a thousand small requests, or those that came while something could not be interrupted.";
+    INTERACTIVE_SHARE_PERCENT: u64 = 15, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
+    INTERACTIVE_BURST_MS: u64 = 40, "ms", "CPU time above that share that it may use at once: a burst of a thousand small requests, or those that came while something could not be interrupted.";
     INTERACTIVE_STANDING_MIN: u32 = 1, "requests", "Short requests that a tenant must have served before it is taken for an interactive one, while none of those computes out of turn.";
     INTERACTIVE_STANDING_MAX: u32 = 4_096, "requests", "Short requests that count; a power of two times the smallest. A hundred tenants that earned as much to compute at once have used twelve seconds of the core for it.";
     INTERACTIVE_BAR_MS: u64 = 100, "ms", "How long until a bar that was doubled is halved: of those that earn their standing to abuse it, one goes first that often.";
