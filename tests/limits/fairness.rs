@@ -1,6 +1,6 @@
 //! How tenants of one worker share its core: by weight, up to their ceiling, however they compute.
 //!
-//! `scheduler/simulation.rs` asserts the shares exactly. Here they are CPU times that the real worker
+//! `scheduler/simulation/` asserts the shares exactly. Here they are CPU times that the real worker
 //! measured, with margins for what else the machine does meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};

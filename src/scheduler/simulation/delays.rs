@@ -1,0 +1,105 @@
+//! How long others keep a tenant waiting, whatever they do.
+
+use super::*;
+
+#[test]
+fn a_flood_does_not_displace_a_light_tenant() {
+    for flood in [20 * US, 300 * US, 950 * US, 50 * MS] {
+        let mut worker = Worker::new(&[100, 100]);
+        worker.add(Load::flood(0, 500, flood));
+        worker.add(Load::every(1, 5 * MS, 100 * US));
+        worker.run(10 * SECOND);
+        let light = &worker.tenants[1];
+        assert!(light.served >= 1_999, "{flood}: {}", light.served);
+        let delay_us = light.delay_ns_max / US;
+        assert!(delay_us <= 2_000, "{flood}: {delay_us} µs");
+    }
+}
+
+/// A tenant of short requests keeps its latency although it uses more than an equal share.
+#[test]
+fn a_hundred_computing_tenants_delay_an_interactive_one_by_two_slices_at_most() {
+    let mut worker = Worker::new(&[100; 101]);
+    for tenant in 1..=100 {
+        worker.add(Load::flood(tenant, 8, 50 * MS));
+    }
+    worker.run(SECOND);
+    worker.add(Load::every(0, 500 * US, 15 * US));
+    worker.run(5 * SECOND);
+    let victim = &worker.tenants[0];
+    assert!(victim.served >= 9_990, "{}", victim.served);
+    let delay_us = victim.delay_ns_max / US;
+    assert!(delay_us <= 2_000, "{delay_us} µs");
+}
+
+/// Nor do a hundred that come all at once, of whom nothing is known yet.
+#[test]
+fn a_hundred_tenants_that_come_at_once_delay_an_interactive_one_by_two_slices_at_most() {
+    let mut worker = Worker::new(&[100; 101]);
+    worker.add(Load::every(0, 500 * US, 15 * US));
+    worker.run(SECOND);
+    for tenant in 1..=100 {
+        worker.add(Load::flood(tenant, 8, 50 * MS));
+    }
+    worker.run(SECOND);
+    let delay_us = worker.tenants[0].delay_ns_max / US;
+    assert!(delay_us <= 2_000, "{delay_us} µs");
+}
+
+/// Nor can a hundred earn a place before the others, and all compute when they have it: each that does
+/// doubles what the next one must have earned.
+#[test]
+fn standing_that_is_earned_to_be_abused_gives_a_few_slices_at_most() {
+    let mut worker = Worker::new(&[100; 101]);
+    worker.add(Load::every(0, 500 * US, 15 * US));
+    worker.run(2 * SECOND);
+    for tenant in 1..=100 {
+        worker.add(Load::every(tenant, 5 * MS, 10 * US));
+    }
+    worker.run(2 * SECOND); // 400 each: fewer than 2 to the 9th
+    worker.coming.clear();
+    worker.add(Load::every(0, 500 * US, 15 * US));
+    worker.tenants[0].delay_ns_max = 0;
+    for tenant in 1..=100 {
+        worker.add(Load::spinning(tenant, 1));
+    }
+    worker.run(SECOND);
+    let delay_us = worker.tenants[0].delay_ns_max / US;
+    assert!(delay_us <= 12_000, "{delay_us} µs");
+}
+
+/// Nor do its short requests, which went before the others, keep its first long one waiting.
+#[test]
+fn interactive_use_puts_a_tenant_ahead_by_a_bound() {
+    let mut worker = Worker::new(&[100; 101]);
+    for tenant in 1..=100 {
+        worker.add(Load::spinning(tenant, 1));
+    }
+    worker.add(Load::every(0, 500 * US, 15 * US));
+    worker.run(5 * SECOND);
+    worker.coming.clear();
+    let served = worker.tenants[0].served;
+    worker.add(Load {
+        pause_ns: 1_000 * SECOND,
+        ..Load::flood(0, 1, 2 * MS)
+    });
+    // 10 ms of each of a hundred, and three slices at a hundredth of the core.
+    worker.run(2 * SECOND);
+    assert_eq!(worker.tenants[0].served, served + 1);
+}
+
+/// The interactive ones leave half of the core to those that compute, whoever and how many they are.
+#[test]
+fn interactive_tenants_starve_nobody() {
+    let mut worker = Worker::new(&[100; 40]);
+    for tenant in 1..40 {
+        worker.add(Load::every(tenant, MS, 50 * US));
+    }
+    worker.add(Load::spinning(0, 1));
+    let cpu_ns = worker.run(2 * SECOND);
+    assert!(cpu_ns[0] >= SECOND * 9 / 10, "{cpu_ns:?}");
+    // They want 39 times 5 % and are charged for it: each gets about as much as the other.
+    let (least, most) = (cpu_ns[1..].iter().min(), cpu_ns[1..].iter().max());
+    let (least, most) = (least.expect("39"), most.expect("39"));
+    assert!(most - least <= 2 * SLICE, "{cpu_ns:?}");
+}
