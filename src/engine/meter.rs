@@ -34,6 +34,8 @@ pub struct Meter {
     exhausted: Cell<bool>,
     /// The slice that runs now, or ran last, was ended by a tick.
     cut: Cell<bool>,
+    /// The request has computed for half a slice before.
+    long: Cell<bool>,
     fuel_used: Cell<Option<u64>>,
 }
 
@@ -46,6 +48,7 @@ impl Meter {
             used_ns: Cell::new(0),
             exhausted: Cell::new(false),
             cut: Cell::new(false),
+            long: Cell::new(false),
             fuel_used: Cell::new(None),
         }
     }
@@ -114,11 +117,12 @@ impl Meter {
         };
         let used = self.used_ns.get() + cpu;
         self.used_ns.set(used);
+        let long = scheduler::is_long(cpu, used, self.cut.take());
         let slice = Slice {
             running_ns: running,
             cpu_ns: cpu,
-            request_ns: used,
-            cut: self.cut.take(),
+            long,
+            first_long: long && !self.long.replace(long),
         };
         scheduler::charge(&self.account, slice, now);
     }

@@ -49,7 +49,8 @@ fn cost_of_copy(fields: &FieldMap) -> usize {
     let costs = fields
         .iter()
         .map(|(name, value)| cost(name.as_str(), value.as_bytes()));
-    costs.sum()
+    // Its index is as large as it ever was.
+    costs.sum::<usize>() + FIELD_BYTES + 8 * fields.capacity()
 }
 
 /// Links what adds fields, for one version of `wasi:http/types`.

@@ -56,9 +56,6 @@ const OPERATIONS: &[u8] = &[
     opcode::Timeout::CODE, // the next timer
 ];
 
-/// This process, where a process is named by a descriptor (`linux/pidfd.h`, since Linux 6.14).
-const PIDFD_SELF: u32 = -10_000_i32 as u32;
-
 /// What a worker calls.
 pub(super) const CALLS: &[Allow] = &[
     // The loop.
@@ -71,15 +68,9 @@ pub(super) const CALLS: &[Allow] = &[
     allow_if(libc::SYS_mmap, NOT_WRITABLE_CODE),
     allow_if(libc::SYS_mprotect, NOT_WRITABLE_CODE),
     allow(libc::SYS_munmap),
+    // Not process_madvise(2): before Linux 6.14 a process cannot name itself there, and Wasmtime takes
+    // that error for a failure; refused by the filter, it calls madvise(2) for each slot.
     allow(libc::SYS_madvise),
-    // Of itself: slots that are given back in batches.
-    allow_if(
-        libc::SYS_process_madvise,
-        &[&[
-            Check::Is(0, PIDFD_SELF),
-            Check::Is(3, libc::MADV_DONTNEED as u32),
-        ]],
-    ),
     allow(libc::SYS_rt_sigreturn),
     allow(libc::SYS_rt_sigprocmask),
     allow(libc::SYS_rt_sigaction), // Wasmtime's handler gives a fault of the host back this way

@@ -110,7 +110,7 @@ impl Account {
 
     /// One of its requests has failed, or has computed for half a slice.
     pub fn disappointed(&self) {
-        self.standing.lose_half();
+        self.standing.lose();
     }
 
     pub(super) fn lane(&self, bar: Bar, now_ns: u64) -> Lane {

@@ -127,10 +127,13 @@ pub async fn releaser<S: Future<Output = ()>>(sleep: impl Fn(Duration) -> S) {
         .await;
         let wait = Duration::from_nanos(next.saturating_sub(now_ns()));
         let mut sleep = pin!(sleep(wait));
-        poll_fn(|cx| match with(|turn| turn.next_release()) {
-            Some(at_ns) if at_ns == next => sleep.as_mut().poll(cx),
-            // Somebody else is first by now.
-            _ => Poll::Ready(()),
+        poll_fn(|cx| {
+            RELEASER.replace(Some(cx.waker().clone()));
+            match with(|turn| turn.next_release()) {
+                Some(at_ns) if at_ns == next => sleep.as_mut().poll(cx),
+                // Somebody else is first by now.
+                _ => Poll::Ready(()),
+            }
         })
         .await;
         with(|turn| turn.release(now_ns()));
@@ -155,6 +158,12 @@ pub fn slice_start_ns() -> u64 {
 /// Charges a slice to its tenant and to the turn, and passes the core on.
 pub fn charge(account: &Rc<Account>, slice: Slice, now_ns: u64) {
     wake(with_ceilings(|turn| turn.charge(account, slice, now_ns)));
+}
+
+/// Whether a request computes, after a slice of `cpu_ns` that ended because it had to give way (`cut`)
+/// or by itself, when it has used `request_ns` in all.
+pub fn is_long(cpu_ns: u64, request_ns: u64, cut: bool) -> bool {
+    with(|turn| turn.is_long(cpu_ns, request_ns, cut))
 }
 
 /// Whether a guest that has been running for `running_ns` should give way now.

@@ -17,6 +17,7 @@ use std::task::Waker;
 
 use super::account::{Account, Lane};
 use super::standing::Bar;
+use super::turn::Slice;
 
 /// Virtual clock or time, in nanoseconds, and a number that keeps equals in order.
 type Key = (u64, u64);
@@ -115,12 +116,10 @@ impl FairQueue {
         }
     }
 
-    /// Where a tenant waits that might run now.
-    pub(super) fn lane_of(&self, account: &Account) -> Option<Lane> {
-        match account.place.get()? {
-            Place::Ready(lane, _) => Some(lane),
-            Place::Throttled(_) => None,
-        }
+    /// Whether a tenant waits in a lane, and belongs there still.
+    pub(super) fn is_in(&self, account: &Account, lane: Lane) -> bool {
+        matches!(account.place.get(), Some(Place::Ready(place, _)) if place == lane)
+            && (lane == Lane::Batch || account.lane(self.bar, self.now_ns) == lane)
     }
 
     /// Those who wait in a lane, in order.
@@ -141,20 +140,23 @@ impl FairQueue {
         }
     }
 
-    /// Charges CPU time to a tenant; `long` says that a guest of it has computed for half a slice.
-    pub(super) fn charge(&mut self, account: &Rc<Account>, cpu_ns: u64, long: bool, now_ns: u64) {
+    /// Charges a slice to its tenant.
+    pub(super) fn charge(&mut self, account: &Rc<Account>, slice: Slice, now_ns: u64) {
         self.now_ns = now_ns;
-        if self.is_empty() {
+        let alone = self.is_empty();
+        if alone {
             // Whoever runs while nobody waits takes nothing from anybody.
             self.virtual_ns = self.virtual_ns.max(account.clock_ns.get());
         }
         let lane = account.lane(self.bar, now_ns);
-        account.charge(cpu_ns, self.virtual_ns, lane, now_ns);
-        if long {
+        account.charge(slice.cpu_ns, self.virtual_ns, lane, now_ns);
+        // Before others, each slice counts: one long request would go first for ever.
+        let out_of_turn = slice.long && lane == Lane::Interactive && !alone;
+        if out_of_turn {
+            self.bar.raise(now_ns);
+        }
+        if out_of_turn || slice.first_long {
             account.disappointed();
-            if lane == Lane::Interactive {
-                self.bar.raise(now_ns);
-            }
         }
         if account.place.get().is_some() {
             self.unplace(account);

@@ -1,14 +1,15 @@
 //! Which tenants' guests are believed to be short, so that they go first.
 //!
 //! What a guest will use is not known before; what its tenant's guests have used is. A tenant's
-//! standing is a count: one more for each request that it served without computing for half a slice,
-//! half as much for one that did, or that failed. Whoever has at least what the worker's bar asks is
-//! interactive. So the first requests of a tenant wait in the fair order, and so do those of one that
-//! mostly traps or computes.
+//! standing is a count: one more for each request that it serves, and three quarters less for one that
+//! fails or computes for half a slice. Whoever has at least what the worker's bar asks is interactive. So
+//! the first requests of a tenant wait in the fair order, and so do those of one that mostly traps or
+//! computes.
 //!
 //! Standing can be earned to be abused: a hundred tenants that answer shortly until all of them
 //! compute at once would hold up everybody else for a hundred slices. Each that computes out of turn
-//! doubles the bar, so a few of them do, and the others must have earned more:
+//! doubles the bar, so a few of them do, and the others must have earned more. Those with as much as
+//! there can be have one slice each: it costs 4,096 requests.
 //!
 //! ```text
 //!   bar  2048 ┤                             doubles each time that an interactive tenant computes,
@@ -33,8 +34,8 @@ impl Standing {
             .set((self.0.get() + 1).min(limits::INTERACTIVE_STANDING_MAX));
     }
 
-    pub(super) fn lose_half(&self) {
-        self.0.set(self.0.get() / 2);
+    pub(super) fn lose(&self) {
+        self.0.set(self.0.get() / 4);
     }
 }
 
@@ -47,8 +48,7 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    /// The highest bar is half of the best standing: that can be lost once for nothing, because what
-    /// looks like computing may be a processor that the host of this machine gave to another.
+    /// The highest bar is half of the best standing: who has that passes it, until it computes.
     const DOUBLED_MAX: u32 =
         (limits::INTERACTIVE_STANDING_MAX / limits::INTERACTIVE_STANDING_MIN).ilog2() - 1;
 
@@ -67,8 +67,14 @@ impl Bar {
 
     /// A tenant that had passed it has computed.
     pub(super) fn raise(&mut self, now_ns: u64) {
-        self.doubled = (self.doubled(now_ns) + 1).min(Self::DOUBLED_MAX);
-        self.since_ns = now_ns;
+        let left = self.doubled(now_ns);
+        let worn_off = u64::from(self.doubled - left);
+        self.since_ns = match left {
+            0 => now_ns,
+            // What has worn off of the next halving stays so.
+            _ => self.since_ns + worn_off * limits::INTERACTIVE_BAR_MS * MS,
+        };
+        self.doubled = (left + 1).min(Self::DOUBLED_MAX);
     }
 
     pub(super) fn passes(self, standing: &Standing, now_ns: u64) -> bool {
@@ -105,16 +111,20 @@ mod tests {
         let after = |halvings: u64| now_ns + halvings * limits::INTERACTIVE_BAR_MS * MS;
         assert!(!bar.passes(&more, after(1) - 1) && bar.passes(&more, after(1)));
         assert!(!bar.passes(&least, after(3) - 1) && bar.passes(&least, after(3)));
+        // Raising it again and again does not keep it from wearing off in between.
+        bar.raise(after(3));
+        bar.raise(after(3));
+        bar.raise(after(4) - 1);
+        assert!(!bar.passes(&more, after(4) - 1) && bar.passes(&more, after(4)));
     }
 
     #[test]
-    fn the_best_standing_passes_the_highest_bar_and_does_so_after_one_loss() {
+    fn the_best_standing_passes_the_highest_bar_once() {
         let mut bar = Bar::new();
         (0..100).for_each(|_| bar.raise(0));
         let best = earned(10 * limits::INTERACTIVE_STANDING_MAX);
-        best.lose_half();
         assert!(bar.passes(&best, 0));
-        best.lose_half();
+        best.lose();
         assert!(!bar.passes(&best, 0));
     }
 }

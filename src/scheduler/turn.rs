@@ -35,10 +35,10 @@ pub struct Slice {
     pub running_ns: u64,
     /// CPU time, in nanoseconds.
     pub cpu_ns: u64,
-    /// CPU time of the guest's request so far, this slice included, in nanoseconds.
-    pub request_ns: u64,
-    /// It ended because the guest had to give way.
-    pub cut: bool,
+    /// The guest's request computes: see [`is_long`](super::is_long).
+    pub long: bool,
+    /// It does so for the first time.
+    pub first_long: bool,
 }
 
 /// What has run since the ring was last turned, and who waits for the next turn. Knows no clock and
@@ -173,7 +173,7 @@ impl Turn {
             let slack_ns = account.cost(slack_ns).min(first.cost(slack_ns));
             account.clock_ns.get() <= first.clock_ns.get().saturating_add(slack_ns)
         };
-        is_first && self.queue.lane_of(account) == Some(lane) && is_close()
+        is_first && self.queue.is_in(account, lane) && is_close()
     }
 
     /// The tenant whose turn it is.
@@ -197,10 +197,14 @@ impl Turn {
         now_ns: u64,
     ) -> Vec<Waker> {
         self.used_ns += slice.running_ns;
-        let half = self.gate_ns;
-        let long = slice.cpu_ns >= half || (slice.cut && slice.request_ns >= half);
-        self.queue.charge(account, slice.cpu_ns, long, now_ns);
+        self.queue.charge(account, slice, now_ns);
         self.call()
+    }
+
+    /// Whether a request computes, after a slice of `cpu_ns` that ended because it had to give way
+    /// (`cut`) or by itself, when it has used `request_ns` in all.
+    pub(super) fn is_long(&self, cpu_ns: u64, request_ns: u64, cut: bool) -> bool {
+        cpu_ns >= self.gate_ns || (cut && request_ns >= self.gate_ns)
     }
 
     /// Whether the ring has to be turned for somebody.
@@ -250,8 +254,8 @@ impl Turn {
         if self.called > CALLED_MAX / 2 || self.called == self.waiting || self.closed() {
             return wakers;
         }
-        let open = |_: &&Rc<Account>| self.batch_open;
-        let batch = || self.queue.waiting(Lane::Batch).filter(open);
+        let batch_max = if self.batch_open { CALLED_MAX } else { 0 };
+        let batch = || self.queue.waiting(Lane::Batch).take(batch_max);
         let ahead = usize::from(self.batch_first);
         let mut tenants: Vec<_> = batch()
             .take(ahead)

@@ -111,24 +111,37 @@ impl Tenant {
     /// [`Reason::ComponentRejected`] when there will be none, [`Reason::NoSlot`] when its turn to be
     /// loaded did not come in time.
     pub async fn program(&self, core: &Core) -> Result<Runnable, Reason> {
-        if !self.current.program.is_artifact()
+        if !self.has_to_load()
             && let Some(known) = self.known_program(&core.engines)
         {
             return known;
         }
-        if !self.current.program.is_artifact() {
-            let waiting = core.compile_waiters.try_acquire();
-            let _waiting = waiting.ok_or(Reason::Compiling)?;
+        let waiting = core.compile_waiters.try_acquire();
+        let _waiting = waiting.ok_or(Reason::Compiling)?;
+        if !self.has_to_load() {
             let wait = Duration::from_millis(limits::ARTIFACT_WAIT_MS).min(self.wall());
             within(wait, self.current.program.settled()).await;
         }
-        // Loading takes longer than a small request: when many load at once, each waits for its turn.
-        let arrive = scheduler::arrive(&self.account);
-        within(self.wall(), arrive).await.ok_or(Reason::NoSlot)?;
-        let meter = Meter::new(Rc::clone(&self.account), self.cpu_budget_ns);
-        meter
-            .charge(|| self.known_program(&core.engines))
+        if self.has_to_load() {
+            // It takes longer than a small request: when many load at once, each waits for its turn.
+            let arrive = scheduler::arrive(&self.account);
+            let late = match self.account.is_capped() {
+                true => Reason::QueueTimeout,
+                false => Reason::NoSlot,
+            };
+            within(self.wall(), arrive).await.ok_or(late)?;
+            let meter = Meter::new(Rc::clone(&self.account), self.cpu_budget_ns);
+            meter.charge(|| self.known_program(&core.engines));
+        }
+        self.known_program(&core.engines)
             .unwrap_or(Err(Reason::Compiling))
+    }
+
+    /// Whether the program that serves next is there, and not loaded.
+    fn has_to_load(&self) -> bool {
+        let previous = self.previous.borrow();
+        self.current.program.is_artifact()
+            || previous.as_ref().is_some_and(|it| it.program.is_artifact())
     }
 
     /// The version that serves this tenant now, if there is one: what a reload keeps.

@@ -124,7 +124,7 @@ fixed! {
     INTERACTIVE_SHARE_PERCENT: u64 = 15, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
     INTERACTIVE_BURST_MS: u64 = 40, "ms", "CPU time above that share that it may use at once: a burst of a thousand small requests, or those that came while something could not be interrupted.";
     INTERACTIVE_STANDING_MIN: u32 = 1, "requests", "Short requests that a tenant must have served before it is taken for an interactive one, while none of those computes out of turn.";
-    INTERACTIVE_STANDING_MAX: u32 = 4_096, "requests", "Short requests that count; a power of two times the smallest. A hundred tenants that earned as much to compute at once have used twelve seconds of the core for it.";
+    INTERACTIVE_STANDING_MAX: u32 = 4_096, "requests", "Short requests that count; a power of two times the smallest. A hundred tenants that earned as much have a slice each before all others, once, and have used twelve seconds of the core for it.";
     INTERACTIVE_BAR_MS: u64 = 100, "ms", "How long until a bar that was doubled is halved: of those that earn their standing to abuse it, one goes first that often.";
     LEAD_MS_MAX: u64 = 10, "ms", "How far interactive use puts a tenant's virtual clock ahead of the others: its first long request waits no longer than for as much of each.";
     SLOTS_PER_FREE_SLOT: usize = 2, "slots", "A tenant may take another of a worker's slots while it holds fewer than this for each that is free: one tenant gets two thirds of them, and a hundred leave the last one seven of 1,500.";

@@ -85,6 +85,7 @@ impl Wake for Task {
 struct Guest {
     load: usize,
     ticket: u64,
+    long: bool,
     came_ns: u64,
     used_ns: u64,
     left_ns: u64,
@@ -190,6 +191,7 @@ impl Worker {
             let guest = Guest {
                 load: index,
                 ticket: 0,
+                long: false,
                 came_ns: at_ns,
                 used_ns: 0,
                 left_ns: load.cpu_ns,
@@ -262,12 +264,14 @@ impl Worker {
         guest.left_ns -= cpu_ns;
         let tenant = &mut self.tenants[load.tenant];
         tenant.cpu_ns += cpu_ns;
+        let long = self.turn.is_long(cpu_ns, guest.used_ns, cut);
         let slice = Slice {
             running_ns: cpu_ns,
             cpu_ns,
-            request_ns: guest.used_ns,
-            cut,
+            long,
+            first_long: long && !guest.long,
         };
+        guest.long |= long;
         wake(self.turn.charge(&account, slice, self.now_ns));
         if guest.left_ns > 0 {
             self.wait(guest);
@@ -293,8 +297,7 @@ fn used(cpu_ns: u64) -> Slice {
     Slice {
         running_ns: cpu_ns,
         cpu_ns,
-        request_ns: cpu_ns,
-        cut: false,
+        ..Slice::default()
     }
 }
 
