@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Nothing of the request's body is read before it is through, and no refusal takes longer than the
-//! tenant's `queue_ms`.
+//! tenant's `queue_ms`; but a request that waits for the program is another matter (`tenant.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
