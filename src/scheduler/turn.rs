@@ -204,7 +204,9 @@ impl Turn {
     /// Whether a request computes, after a slice of `cpu_ns` that ended because it had to give way
     /// (`cut`) or by itself, when it has used `request_ns` in all.
     pub(super) fn is_long(&self, cpu_ns: u64, request_ns: u64, cut: bool) -> bool {
-        cpu_ns >= self.gate_ns || (cut && request_ns >= self.gate_ns)
+        // One that ended by itself may have been held up by something else for as long as half a slice.
+        let slice_ns = self.gate_ns.saturating_mul(2);
+        cpu_ns >= slice_ns || (cut && request_ns >= self.gate_ns)
     }
 
     /// Whether the ring has to be turned for somebody.
