@@ -34,7 +34,7 @@ pub struct Meter {
     exhausted: Cell<bool>,
     /// The slice that runs now, or ran last, was ended by a tick.
     cut: Cell<bool>,
-    /// The request has computed for half a slice before.
+    /// The request has been found to compute before.
     long: Cell<bool>,
     fuel_used: Cell<Option<u64>>,
 }

@@ -108,7 +108,7 @@ impl Account {
         self.standing.earn();
     }
 
-    /// One of its requests has failed, or has computed for half a slice.
+    /// One of its requests has failed, or computes ([`is_long`](super::is_long)).
     pub fn disappointed(&self) {
         self.standing.lose();
     }
@@ -120,6 +120,13 @@ impl Account {
         } else {
             Lane::Batch
         }
+    }
+
+    /// From when on it is interactive, if it uses nothing and nobody raises the bar until then. `None`:
+    /// it has to earn it first.
+    pub(super) fn interactive_at(&self, bar: Bar) -> Option<u64> {
+        let little_ns = self.interactive.get().opens_at(INTERACTIVE_DEPTH_NS);
+        Some(bar.passes_at(&self.standing)?.max(little_ns))
     }
 
     /// Whether it has a ceiling: for one that has none, nobody has to look at the clock.

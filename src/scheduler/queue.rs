@@ -26,7 +26,20 @@ type Key = (u64, u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     Ready(Lane, Key),
+    /// In the batch lane by its first key, until the time of the second: then it is interactive again.
+    Rising(Key, Key),
+    /// Above its ceiling.
     Throttled(Key),
+}
+
+impl Place {
+    fn lane(self) -> Option<Lane> {
+        match self {
+            Self::Ready(lane, _) => Some(lane),
+            Self::Rising(..) => Some(Lane::Batch),
+            Self::Throttled(_) => None,
+        }
+    }
 }
 
 /// A guest that waits.
@@ -42,6 +55,8 @@ pub(super) struct Waiter {
 pub(super) struct FairQueue {
     interactive: BTreeMap<Key, Rc<Account>>,
     batch: BTreeMap<Key, Rc<Account>>,
+    /// Those of the batch lane who will be interactive again, by when they are.
+    rising: BTreeMap<Key, Rc<Account>>,
     /// Tenants above their ceiling, by when they are below it.
     throttled: BTreeMap<Key, Rc<Account>>,
     bar: Bar,
@@ -56,6 +71,7 @@ impl FairQueue {
         Self {
             interactive: BTreeMap::new(),
             batch: BTreeMap::new(),
+            rising: BTreeMap::new(),
             throttled: BTreeMap::new(),
             bar: Bar::new(),
             virtual_ns: 0,
@@ -110,15 +126,14 @@ impl FairQueue {
             if first.get().lane(self.bar, self.now_ns) == Lane::Interactive {
                 break;
             }
-            let (key, account) = first.remove_entry();
-            account.place.set(Some(Place::Ready(Lane::Batch, key)));
-            self.batch.insert(key, account);
+            let account = first.remove();
+            self.place(&account);
         }
     }
 
     /// Whether a tenant waits in a lane, and belongs there still.
     pub(super) fn is_in(&self, account: &Account, lane: Lane) -> bool {
-        matches!(account.place.get(), Some(Place::Ready(place, _)) if place == lane)
+        account.place.get().and_then(Place::lane) == Some(lane)
             && (lane == Lane::Batch || account.lane(self.bar, self.now_ns) == lane)
     }
 
@@ -164,9 +179,17 @@ impl FairQueue {
         }
     }
 
-    /// Lets those go on who are below their ceiling again.
+    /// Lets those go on who are below their ceiling again, and those go first who may again.
     pub(super) fn release(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
+        while let Some(first) = self.rising.first_entry() {
+            if first.key().0 > now_ns {
+                break;
+            }
+            let account = first.remove();
+            self.unplace(&account);
+            self.place(&account);
+        }
         while let Some(first) = self.throttled.first_entry() {
             if first.key().0 > now_ns {
                 break;
@@ -192,7 +215,15 @@ impl FairQueue {
             let clock_ns = account.clock_ns.get().max(self.virtual_ns);
             account.clock_ns.set(clock_ns);
             let (lane, key) = (account.lane(self.bar, self.now_ns), (clock_ns, self.order));
-            account.place.set(Some(Place::Ready(lane, key)));
+            let place = match (lane, account.interactive_at(self.bar)) {
+                (Lane::Batch, Some(at_ns)) => {
+                    let rises = (at_ns, self.order);
+                    self.rising.insert(rises, Rc::clone(account));
+                    Place::Rising(key, rises)
+                }
+                _ => Place::Ready(lane, key),
+            };
+            account.place.set(Some(place));
             self.lane(lane).insert(key, Rc::clone(account));
         }
     }
@@ -200,6 +231,10 @@ impl FairQueue {
     fn unplace(&mut self, account: &Account) {
         match account.place.take() {
             Some(Place::Ready(lane, key)) => self.lane(lane).remove(&key),
+            Some(Place::Rising(key, rises)) => {
+                self.rising.remove(&rises);
+                self.batch.remove(&key)
+            }
             Some(Place::Throttled(key)) => self.throttled.remove(&key),
             None => None,
         };

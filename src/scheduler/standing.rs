@@ -2,7 +2,7 @@
 //!
 //! What a guest will use is not known before; what its tenant's guests have used is. A tenant's
 //! standing is a count: one more for each request that it serves, and three quarters less for one that
-//! fails or computes for half a slice. Whoever has at least what the worker's bar asks is interactive. So
+//! fails or computes (for half a slice, or half a millisecond). Whoever has at least what the worker's bar asks is interactive. So
 //! the first requests of a tenant wait in the fair order, and so do those of one that mostly traps or
 //! computes.
 //!
@@ -84,6 +84,15 @@ impl Bar {
         };
         standing.0.get() >= limits::INTERACTIVE_STANDING_MIN << doubled
     }
+
+    /// From when on a standing is enough, if nobody raises the bar; `None` where it never is.
+    pub(super) fn passes_at(self, standing: &Standing) -> Option<u64> {
+        let enough_for = (standing.0.get() / limits::INTERACTIVE_STANDING_MIN).checked_ilog2()?;
+        Some(match self.doubled.saturating_sub(enough_for) {
+            0 => 0,
+            halvings => self.since_ns + u64::from(halvings) * limits::INTERACTIVE_BAR_MS * MS,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +125,22 @@ mod tests {
         bar.raise(after(3));
         bar.raise(after(4) - 1);
         assert!(!bar.passes(&more, after(4) - 1) && bar.passes(&more, after(4)));
+    }
+
+    #[test]
+    fn when_a_standing_is_enough_is_known() {
+        let mut bar = Bar::new();
+        assert_eq!(bar.passes_at(&earned(0)), None);
+        assert_eq!(bar.passes_at(&earned(1)), Some(0));
+        for _ in 0..5 {
+            bar.raise(3 * MS);
+        }
+        for count in [1, 2, 3, 7, 8, 31, 32, 4_000] {
+            let standing = earned(count);
+            let at_ns = bar.passes_at(&standing).expect("it has earned something");
+            assert!(bar.passes(&standing, at_ns), "{count}");
+            assert!(at_ns == 0 || !bar.passes(&standing, at_ns - 1), "{count}");
+        }
     }
 
     #[test]

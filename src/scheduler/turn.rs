@@ -21,12 +21,16 @@ use std::task::Waker;
 
 use super::account::{Account, Lane};
 use super::queue::FairQueue;
+use crate::config::limits;
 
 /// Guests that are called at once. With fewer left than half of it, more are called.
 const CALLED_MAX: usize = 32;
 
 /// A tenant may begin before another one that is behind it by this part of half a slice.
 const SLACK: u64 = 4;
+
+/// A request that is cut short computes when it has used this, or half a slice, if that is longer.
+const LONG_NS: u64 = limits::INTERACTIVE_LONG_US * 1_000;
 
 /// What a guest has used in one slice.
 #[derive(Clone, Copy, Debug, Default)]
@@ -206,7 +210,7 @@ impl Turn {
     pub(super) fn is_long(&self, cpu_ns: u64, request_ns: u64, cut: bool) -> bool {
         // One that ended by itself may have been held up by something else for as long as half a slice.
         let slice_ns = self.gate_ns.saturating_mul(2);
-        cpu_ns >= slice_ns || (cut && request_ns >= self.gate_ns)
+        cpu_ns >= slice_ns || (cut && request_ns >= self.gate_ns.max(LONG_NS))
     }
 
     /// Whether the ring has to be turned for somebody.

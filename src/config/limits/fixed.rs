@@ -121,12 +121,13 @@ fixed! {
     // Guests.
     CPU_SHARE_MIN_PERMILLE: u64 = 10, "‰ of a core", "The smallest cpu_share_max: a slice of 1 ms is then followed by a wait of 100 ms.";
     CPU_SHARE_BURST_MS: u64 = 10, "ms", "CPU time that a tenant with a cpu_share_max may use at once after a pause: a few requests, or a fifth of the default cpu_ms.";
-    INTERACTIVE_SHARE_PERCENT: u64 = 15, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
-    INTERACTIVE_BURST_MS: u64 = 40, "ms", "CPU time above that share that it may use at once: a burst of a thousand small requests, or those that came while something could not be interrupted.";
+    INTERACTIVE_SHARE_PERCENT: u64 = 20, "% of a core", "A tenant of the default weight whose short guests use less than this goes before those that compute: some thousand small requests per second.";
+    INTERACTIVE_BURST_MS: u64 = 10, "ms", "CPU time above that share that it may use at once: a burst of a hundred small requests, or those that came while something could not be interrupted.";
+    INTERACTIVE_LONG_US: u64 = 500, "µs", "CPU time above which an interrupted request computes, where half a slice is less: one whose code and data have left the caches takes 350 instead of 25, and a tenant that waits behind a hundred others must be able to show that its requests are short.";
     INTERACTIVE_STANDING_MIN: u32 = 1, "requests", "Short requests that a tenant must have served before it is taken for an interactive one, while none of those computes out of turn.";
     INTERACTIVE_STANDING_MAX: u32 = 4_096, "requests", "Short requests that count; a power of two times the smallest. A hundred tenants that earned as much have a slice each before all others, once, and have used twelve seconds of the core for it.";
     INTERACTIVE_BAR_MS: u64 = 100, "ms", "How long until a bar that was doubled is halved: of those that earn their standing to abuse it, one goes first that often.";
-    LEAD_MS_MAX: u64 = 10, "ms", "How far interactive use puts a tenant's virtual clock ahead of the others: its first long request waits no longer than for as much of each.";
+    LEAD_MS_MAX: u64 = 2, "ms", "How far interactive use puts a tenant's virtual clock ahead of the others: its first long request waits no longer than for as much of each.";
     SLOTS_PER_FREE_SLOT: usize = 2, "slots", "A tenant may take another of a worker's slots while it holds fewer than this for each that is free: one tenant gets two thirds of them, and a hundred leave the last one seven of 1,500.";
     FIELDS_BYTES: usize = 64 << 10, "bytes", "All header fields of one wasi:http fields resource; twice the default head_bytes_max.";
     HOST_BYTES: usize = 16 << 20, "bytes", "What one request has its host keep, all together: header fields, methods and names of requests, bodies that are not read yet (128 KiB each). An eighth of the default memory_mib, and 100 bodies.";

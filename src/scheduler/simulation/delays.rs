@@ -46,6 +46,26 @@ fn a_hundred_tenants_that_come_at_once_delay_an_interactive_one_by_two_slices_at
     assert!(delay_us <= 2_000, "{delay_us} µs");
 }
 
+/// What piled up while something else held the whole worker up is worked off at once, as far as the burst
+/// goes, and then out of turn at its share: the tenant does not stay behind a hundred others for it.
+#[test]
+fn an_interactive_tenant_works_off_what_has_piled_up() {
+    for (stall_ms, over_ms_max) in [(100, 20), (500, 140), (2_000, 700)] {
+        let mut worker = Worker::new(&[100; 101]);
+        for tenant in 1..=100 {
+            worker.add(Load::spinning(tenant, 1));
+        }
+        worker.add(Load::every(0, 500 * US, 25 * US));
+        worker.run(2 * SECOND);
+        worker.now_ns += stall_ms * MS;
+        worker.run(over_ms_max * MS);
+        worker.tenants[0].delay_ns_max = 0;
+        worker.run(SECOND);
+        let delay_us = worker.tenants[0].delay_ns_max / US;
+        assert!(delay_us <= 3_000, "{stall_ms} ms: {delay_us} µs");
+    }
+}
+
 /// Nor can a hundred earn a place before the others, and all compute when they have it: each that does
 /// doubles what the next one must have earned. Only those with as much as there can be have a slice each,
 /// and that only once; after each, a batch tenant has one.
@@ -87,8 +107,8 @@ fn interactive_use_puts_a_tenant_ahead_by_a_bound() {
         pause_ns: 1_000 * SECOND,
         ..Load::flood(0, 1, 2 * MS)
     });
-    // 10 ms of each of a hundred, and three slices at a hundredth of the core.
-    worker.run(2 * SECOND);
+    // 2 ms of each of a hundred, and three slices at a hundredth of the core.
+    worker.run(600 * MS);
     assert_eq!(worker.tenants[0].served, served + 1);
 }
 
