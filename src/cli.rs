@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Budget;
+use crate::config::{Budget, Egress, EgressRule};
 
 pub use tune::{ApplyArgs, RevertArgs, SearchArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
 
@@ -68,6 +68,9 @@ pub enum Command {
     /// The front; started by the supervisor
     #[command(hide = true)]
     Front,
+    /// What connects for the workers; started by the supervisor
+    #[command(hide = true)]
+    Egress,
     /// The broker; started by the supervisor
     #[command(hide = true)]
     Broker,
@@ -133,7 +136,8 @@ goes to this terminal.
 Examples:
   skep run app.wasm
   skep run app.wasm --env GREETING=hi --env DEBUG=1
-  skep run app.wasm --addr 127.0.0.1:9000 --cpu-ms 50 --memory-mib 128";
+  skep run app.wasm --addr 127.0.0.1:9000 --cpu-ms 50 --memory-mib 128
+  skep run app.wasm --egress https://api.example.com --egress 10.0.0.0/8";
 
 /// Arguments of `skep run`.
 #[derive(Debug, Args)]
@@ -147,6 +151,13 @@ pub struct RunArgs {
     /// Environment variable of the component; may be repeated, the last of a name counts
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
     pub env: Vec<(String, String)>,
+    /// What the component may connect to, as in egress.allow; may be repeated. `allow-all` is everything,
+    /// this machine and private networks included
+    #[arg(long, value_name = "RULE|allow-all", value_parser = parse_egress)]
+    pub egress: Vec<EgressFlag>,
+    /// File of certificates that TLS trusts, in PEM [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// CPU time of one request, in milliseconds [default: 30000]
     #[arg(long, value_name = "N")]
     pub cpu_ms: Option<u64>,
@@ -158,7 +169,38 @@ pub struct RunArgs {
     pub memory_mib: Option<u64>,
 }
 
+/// One `--egress`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EgressFlag {
+    /// `allow-all`
+    All,
+    /// A rule.
+    Rule(EgressRule),
+}
+
+fn parse_egress(text: &str) -> Result<EgressFlag, String> {
+    match text {
+        "allow-all" => Ok(EgressFlag::All),
+        rule => match rule.parse() {
+            Ok(rule) => Ok(EgressFlag::Rule(rule)),
+            Err(error) => Err(format!("{error}")),
+        },
+    }
+}
+
 impl RunArgs {
+    /// What was allowed.
+    pub fn egress(&self) -> Egress {
+        let mut egress = Egress::default();
+        for flag in &self.egress {
+            match flag {
+                EgressFlag::All => egress.allow.extend(Egress::allow_all().allow),
+                EgressFlag::Rule(rule) => egress.allow.push(rule.clone()),
+            }
+        }
+        egress
+    }
+
     /// The budgets that were given.
     pub fn budget(&self) -> Budget {
         Budget {
@@ -240,6 +282,7 @@ mod tests {
             "skep serve --config a.toml",
             "skep check -c a.toml",
             "skep run a.wasm --env A=1 --env B=x=y --cpu-ms 5 --wall-ms 10 --memory-mib 1",
+            "skep run a.wasm --egress allow-all --egress https://a.test --ca-file ca.pem",
             "skep compile a.wasm -o a.cwasm --profile density",
             "skep tune show --root /r --json",
             "skep tune check -c a.toml --profile latency --with smt --without xps --settings d",
@@ -254,6 +297,7 @@ mod tests {
             "skep doctor --json -c skep.toml",
             "skep worker",
             "skep front",
+            "skep egress",
             "skep broker",
             "skep compile-job",
         ];
@@ -265,6 +309,7 @@ mod tests {
             "skep run a.wasm --env A",
             "skep run a.wasm --env =1",
             "skep run a.wasm --cpu-ms -1",
+            "skep run a.wasm --egress ftp://a",
             "skep compile a.wasm",
             "skep tune",
             "skep tune apply --json",

@@ -147,7 +147,9 @@ fn check_fits(host: &Host) -> Result {
 /// `skep run`
 pub fn run(args: &RunArgs) -> Result {
     let env: BTreeMap<_, _> = args.env.iter().cloned().collect();
-    let host = Host::single(args.component.clone(), args.addr, env, args.budget())?;
+    let (budget, egress) = (args.budget(), args.egress());
+    let mut host = Host::single(args.component.clone(), args.addr, env, budget, egress)?;
+    host.network.ca_file = args.ca_file.clone();
     let name = args.component.display().to_string();
     worker_process::run_app(host, |address| {
         eprintln!("skep: serving {name} on http://{address}");

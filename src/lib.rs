@@ -1,7 +1,7 @@
 //! skep runs many mutually distrusting tenants' WebAssembly programs on one host.
 //!
 //! The map is `docs/ARCHITECTURE.md`. Dependencies point one way:
-//! `cli → supervisor, worker, broker, compiler, tune → accept, http, guest, engine →
+//! `cli → supervisor, worker, broker, egress, compiler, tune → accept, http, guest, engine →
 //! scheduler, control, config, sys`.
 
 #![deny(unsafe_code, missing_docs)]
@@ -14,6 +14,7 @@ pub mod compiler;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod egress;
 pub mod engine;
 pub mod fault;
 pub mod guest;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor(&args),
         Command::Worker => commands::worker(),
         Command::Front => return skep::accept::front::run(),
+        Command::Egress => return skep::egress::run(),
         Command::Broker => return skep::broker::run(),
         Command::CompileJob => return skep::compiler::job::run(),
         Command::IsolationProbe => return skep::isolation::doctor::probe(),

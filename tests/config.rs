@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use skep::config::limits::{self, Limit};
-use skep::config::{Budget, Cores, Errors, Host, HostPattern, Limits, Machine, Profile, Tenant};
+use skep::config::{
+    Budget, Cores, Egress, EgressRule, Errors, Host, HostPattern, Limits, Machine, Profile, Tenant,
+};
 use skep::control::ToBroker;
 use tempfile::TempDir;
 
@@ -77,9 +79,9 @@ fn every_mistake_is_named_with_its_line() {
     let cases: &[(&str, &str)] = &[
         ("", ""),
         // Shape.
-        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cell, cores, env, weight, cpu_share_max, limits"),
-        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, cell, tenant"),
-        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, handles, hostcall_bytes, table_elements"),
+        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cell, cores, env, weight, cpu_share_max, egress, limits"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, cell, tenant"),
+        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, subrequests, subrequest_concurrency, subrequest_bytes, subrequest_connect_ms, subrequest_first_byte_ms, subrequest_between_bytes_ms, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
         ("[workers]\ncores = 'all'", "skep.toml:8: workers.cores: wrong value (got 'all'); \"auto\" or a list of core numbers: [0, 1]"),
@@ -151,6 +153,16 @@ skep.toml:7: tenant.a.cores: core 0 has no worker (got [1, 1, 0]); some of worke
         ("cores = []", "skep.toml:7: tenant.a.cores: empty (got []); a number, or at least one core"),
         ("env = { '1A' = 'x' }", "skep.toml:7: tenant.a.env.1A: not a variable's name (got '1A'); letters, digits and `_`, not starting with a digit"),
         ("env = { A = \"a\\u0000\" }", "skep.toml:7: tenant.a.env.A: a control character (got \"a\\u0000\"); text; of control characters only tab and newline"),
+        ("egress.allow = ['https://a.test', '*.b:8443', '10.0.0.0/8', '*']", ""),
+        ("egress.allow = ['a.test', 'ftp://a', '10.0.0.1/8', 'a.test', 'a.test/x']", "\
+skep.toml:7: tenant.a.egress.allow: not a scheme of HTTP (got 'ftp://a'); http:// or https://, or neither
+skep.toml:7: tenant.a.egress.allow: an address inside the network (got '10.0.0.1/8'); its first one: 10.0.0.0/8
+skep.toml:7: tenant.a.egress.allow: listed twice (got 'a.test'); each rule once
+skep.toml:7: tenant.a.egress.allow: more than an origin (got 'a.test/x'); \"https://api.example.com\", \"*.internal:8443\", \"10.0.0.0/8\" or \"*\" for every public host"),
+        ("egress.deny = []", "skep.toml:7: tenant.a.egress.deny: unknown key; known here: allow"),
+        ("[egress]\nresolvers = ['127.0.0.1']\nca_file = 'ok.wasm'", "\
+skep.toml:8: egress.resolvers: not an address (got '127.0.0.1'); an address and port: [\"127.0.0.53:53\"]
+skep.toml:9: egress.ca_file: ok.wasm: it has no certificate (got 'ok.wasm'); a file of certificates in PEM"),
         ("weight = 0", "skep.toml:7: tenant.a.weight: out of range (got 0); 1 to 1000 shares"),
         ("cpu_share_max = 'all'", "skep.toml:7: tenant.a.cpu_share_max: wrong type (got 'all'); a number"),
         ("cpu_share_max = 0.009", "skep.toml:7: tenant.a.cpu_share_max: out of range (got 0.009); 0.01 to 1.0, a fraction of a core"),
@@ -385,6 +397,7 @@ fn a_configuration_is_completed() {
         cores: Cores::Count(1),
         env: Default::default(),
         share: Default::default(),
+        egress: Egress::default(),
         limits: Limits::default(),
     };
     assert_eq!(host.tenants, [expected]);
@@ -593,6 +606,9 @@ fn the_largest_tenant_fits_a_control_message() {
         assert_eq!(pattern.len(), limits::HOST_BYTES_MAX);
         HostPattern::parse(&pattern).unwrap()
     };
+    let longest_rule: EgressRule = format!("https://*.{}:65535", &host(0).to_string()[2..])
+        .parse()
+        .unwrap();
     let tenant = Tenant {
         name: "n".repeat(limits::TENANT_NAME_BYTES_MAX),
         component: PathBuf::from("\\".repeat(4096)),
@@ -601,6 +617,9 @@ fn the_largest_tenant_fits_a_control_message() {
         cores: Cores::List((0..limits::WORKERS_MAX).collect()),
         env: [("A".to_owned(), "\n".repeat(limits::ENV_BYTES_MAX - 1))].into(),
         share: Default::default(),
+        egress: Egress {
+            allow: vec![longest_rule; limits::EGRESS_RULES_MAX],
+        },
         limits: Limits::default(),
     };
     let message = serde_json::to_vec(&tenant).unwrap();
@@ -630,7 +649,13 @@ fn a_single_application_answers_for_every_host() {
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let single = |file: &str, env: &[(&str, &str)], budget| {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        Host::single(dir.path().join(file), address, env.collect(), budget)
+        Host::single(
+            dir.path().join(file),
+            address,
+            env.collect(),
+            budget,
+            Egress::default(),
+        )
     };
     let host = single("ok.wasm", &[("A", "1")], Budget::default()).unwrap();
     assert_eq!(host.tenants[0].hosts, [HostPattern::Any]);

@@ -61,7 +61,8 @@ fn is_on(layers: &BTreeMap<String, Value>, layer: &str) -> bool {
 fn processes_have_no_capability_and_a_filter() {
     let host = serving();
     let broker = host.broker_pid().expect("there is one");
-    for pid in host.worker_pids().into_iter().chain([broker]) {
+    let egress = host.egress_pid().expect("there is one");
+    for pid in host.worker_pids().into_iter().chain([broker, egress]) {
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             assert_eq!(status(pid, set), "0000000000000000", "{set} of {pid}");
         }
@@ -118,6 +119,31 @@ fn a_worker_has_an_interface_that_is_down_and_no_other() {
             routes.lines().count() <= 1,
             "a heading and no route: {routes}"
         );
+    }
+}
+
+/// It has the host's network, and of everything else nothing.
+#[test]
+fn what_connects_for_workers_has_the_network_alone() {
+    let host = serving();
+    let layers = doctor();
+    let here = std::process::id();
+    let pid = host.egress_pid().expect("there is one");
+    assert_eq!(namespace(pid, "net"), namespace(here, "net"));
+    for (layer, kind) in [
+        ("userns", "user"),
+        ("ipcns", "ipc"),
+        ("utsns", "uts"),
+        ("pidns", "pid"),
+        ("root", "mnt"),
+    ] {
+        let apart = namespace(pid, kind) != namespace(here, kind);
+        assert_eq!(apart, is_on(&layers, layer), "{layer}");
+    }
+    if is_on(&layers, "root") {
+        let root = fs::read_dir(format!("/proc/{pid}/root")).unwrap();
+        let names: Vec<_> = root.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["fd"]);
     }
 }
 

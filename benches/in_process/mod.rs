@@ -102,7 +102,7 @@ impl Tenant {
     /// The state of a new request's store.
     pub fn state(&self) -> State {
         let meter = Rc::new(Meter::new(Rc::clone(&self.account), self.cpu_budget_ns));
-        State::new(Arc::clone(&self.grants), meter, Rc::clone(&self.sink))
+        State::new(Arc::clone(&self.grants), meter, Rc::clone(&self.sink), None)
     }
 
     /// One request: a fresh instance, called, its answer collected, dropped. Says the number of
@@ -114,6 +114,7 @@ impl Tenant {
             grants: Arc::clone(&self.grants),
             meter: Rc::clone(&meter),
             sink: Rc::clone(&self.sink),
+            outbound: None,
             request: request(),
             respond,
         };

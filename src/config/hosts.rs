@@ -51,6 +51,19 @@ impl HostPattern {
     }
 }
 
+impl HostPattern {
+    /// Whether a name in lower case, without a trailing dot, is one of these.
+    pub fn covers(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => exact == name,
+            Self::Below(suffix) => name
+                .strip_suffix(suffix.as_str())
+                .is_some_and(|label| label.len() > 1 && label.ends_with('.')),
+        }
+    }
+}
+
 /// Finds the mistakes that deserve a message of their own.
 fn check_characters(name: &str) -> Result<(), HostError> {
     if name.is_empty() {

@@ -102,6 +102,18 @@ limits! {
         "Output and faults over all the tenant's workers, with 96 bytes more a line; what is over is dropped and counted. A day of it is 22 GB.";
     LOG_BURST_BYTES "log_burst_bytes", "bytes", MIB, 128 * KIB, GIB,
         "Written at once before log_bytes_per_s holds: sixteen requests' whole share of log_bytes_per_request.";
+    SUBREQUESTS "subrequests", "requests", 32, 0, 10_000,
+        "Requests that one request may send to others; a page made of a dozen calls fits.";
+    SUBREQUEST_CONCURRENCY "subrequest_concurrency", "requests", 64, 1, 10_000,
+        "Requests to others that are under way at once over all the tenant's workers: each holds a connection and its buffers. As many as concurrency.";
+    SUBREQUEST_BYTES "subrequest_bytes", "bytes", 64 * MIB, 0, 16 * GIB,
+        "Bodies that one request sends to others and gets from them, together: what a tenant can have this host load from somebody else.";
+    SUBREQUEST_CONNECT_MS "subrequest_connect_ms", "ms", 3_000, 10, MINUTE_MS,
+        "Looking a name up, connecting and the TLS handshake; a lost SYN is repeated after 1 s, and after 3.";
+    SUBREQUEST_FIRST_BYTE_MS "subrequest_first_byte_ms", "ms", 10_000, 10, 24 * HOUR_MS,
+        "From the end of a request to others to the head of its answer; wall_ms holds beside it.";
+    SUBREQUEST_BETWEEN_BYTES_MS "subrequest_between_bytes_ms", "ms", 10_000, 10, 24 * HOUR_MS,
+        "Longest wait for more of a body, either way.";
     HANDLES "handles", "handles", 1_024, 16, 65_536,
         "Host resources alive at once in one instance; a hello makes about 10; Wasmtime's own default is 100,000.";
     HOSTCALL_BYTES "hostcall_bytes", "bytes", 8 * MIB, 128 * KIB, 128 * MIB,

@@ -11,6 +11,7 @@ mod cells;
 mod component;
 mod cpus;
 pub mod docs;
+mod egress;
 mod errors;
 mod hosts;
 pub mod limits;
@@ -36,6 +37,7 @@ use crate::isolation::Layer;
 
 pub use cells::{Cell, DEFAULT_CELL};
 pub use cpus::CpuSet;
+pub use egress::{Egress, EgressError, EgressRule, Scheme, roots};
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
 pub use hosts::HostError;
@@ -68,6 +70,8 @@ pub struct Host {
     pub log: Log,
     /// Layers of isolation without which no process starts.
     pub require: Vec<Layer>,
+    /// How guests' requests to others are sent.
+    pub network: Network,
     /// How long a drain waits for requests in flight, in milliseconds.
     pub drain_ms: u64,
     /// The cells: [`DEFAULT_CELL`] first, then the others in file order. Never empty.
@@ -93,6 +97,15 @@ pub struct Http {
     pub headers_max: usize,
     /// Open client connections per worker; at the limit, accepting pauses.
     pub connections_max: usize,
+}
+
+/// How guests' requests to others are sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// Servers that look names up; those of `/etc/resolv.conf` where there are none.
+    pub resolvers: Vec<SocketAddr>,
+    /// Certificates that TLS trusts; the system's where it is `None`.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where log lines go and which requests get one.
@@ -133,6 +146,8 @@ pub struct Tenant {
     pub env: BTreeMap<String, String>,
     /// Its part of each of its workers' core.
     pub share: Share,
+    /// What its guests may connect to.
+    pub egress: Egress,
     /// Its budgets.
     pub limits: Limits,
 }
@@ -203,6 +218,18 @@ pub struct Limits {
     pub log_bytes_per_s: u64,
     /// Bytes of log at once, over all the tenant's workers, before `log_bytes_per_s` holds.
     pub log_burst_bytes: usize,
+    /// Requests that one request may send to others.
+    pub subrequests: usize,
+    /// Requests to others at once, over all the tenant's workers.
+    pub subrequest_concurrency: usize,
+    /// Bytes of all bodies that one request sends to others and gets from them.
+    pub subrequest_bytes: u64,
+    /// Longest look-up, connecting and handshake, in milliseconds.
+    pub subrequest_connect_ms: u64,
+    /// Longest wait for the head of an answer, in milliseconds.
+    pub subrequest_first_byte_ms: u64,
+    /// Longest wait for more of a body, in milliseconds.
+    pub subrequest_between_bytes_ms: u64,
     /// Host resources (bodies, fields, streams, pollables) alive at once in one instance.
     pub handles: usize,
     /// Bytes that one host call may copy out of the guest.

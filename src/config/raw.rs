@@ -28,6 +28,8 @@ pub struct File {
     pub log: Log,
     /// `[isolation]`
     pub isolation: Isolation,
+    /// `[egress]`
+    pub egress: Network,
     /// `[[cell]]`
     pub cell: Vec<Spanned<Cell>>,
     /// `[[tenant]]`
@@ -127,6 +129,16 @@ pub struct Isolation {
     pub require: Field<Vec<Spanned<String>>>,
 }
 
+/// `[egress]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Servers that look names up.
+    pub resolvers: Field<Vec<Spanned<String>>>,
+    /// Certificates that TLS trusts.
+    pub ca_file: Field<String>,
+}
+
 /// `[[cell]]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -159,8 +171,18 @@ pub struct Tenant {
     pub weight: Field<i64>,
     /// The most that it gets of a core.
     pub cpu_share_max: Field<f64>,
+    /// What its guests may connect to.
+    pub egress: Egress,
     /// Its budgets.
     pub limits: Limits,
+}
+
+/// `[tenant.egress]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Egress {
+    /// Rules.
+    pub allow: Field<Vec<Spanned<String>>>,
 }
 
 /// `cores` of a tenant.
@@ -198,6 +220,12 @@ pub struct Limits {
     pub log_bytes_per_request: Field<i64>,
     pub log_bytes_per_s: Field<i64>,
     pub log_burst_bytes: Field<i64>,
+    pub subrequests: Field<i64>,
+    pub subrequest_concurrency: Field<i64>,
+    pub subrequest_bytes: Field<i64>,
+    pub subrequest_connect_ms: Field<i64>,
+    pub subrequest_first_byte_ms: Field<i64>,
+    pub subrequest_between_bytes_ms: Field<i64>,
     pub handles: Field<i64>,
     pub hostcall_bytes: Field<i64>,
     pub table_elements: Field<i64>,

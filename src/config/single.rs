@@ -8,8 +8,8 @@ use super::errors::Errors;
 use super::limits::{self, Limit};
 use super::machine::{Machine, default_artifacts_dir};
 use super::{
-    AccessLog, Cell, Cores, DEFAULT_CELL, Host, HostPattern, Http, Limits, Log, Profile, Share,
-    Tenant, component, tenant,
+    AccessLog, Cell, Cores, DEFAULT_CELL, Egress, Host, HostPattern, Http, Limits, Log, Network,
+    Profile, Share, Tenant, component, tenant,
 };
 
 /// Workers of the demo at most: it shows isolation and not speed.
@@ -37,6 +37,7 @@ impl Host {
         address: SocketAddr,
         env: BTreeMap<String, String>,
         budget: Budget,
+        egress: Egress,
     ) -> Result<Host, Errors> {
         let component = absolute(component);
         check_component(&component)?;
@@ -68,6 +69,7 @@ impl Host {
             cores: Cores::Count(1),
             env,
             share: Share::default(),
+            egress,
             limits,
         };
         Ok(local_host(component, address, 1, profile, vec![tenant]))
@@ -92,6 +94,7 @@ impl Host {
                 cores: Cores::Count(1),
                 env: BTreeMap::new(),
                 share: Share::default(),
+                egress: Egress::default(),
                 limits: Limits::default(),
             });
         }
@@ -124,6 +127,7 @@ fn local_host(
             file: None,
         },
         require: Vec::new(),
+        network: Network::default(),
         drain_ms: limits::DRAIN_MS.default,
         cells: vec![Cell::default()],
         tenants,
@@ -188,6 +192,12 @@ impl Default for Limits {
             log_bytes_per_request: limits::LOG_BYTES_PER_REQUEST.default as usize,
             log_bytes_per_s: limits::LOG_BYTES_PER_S.default,
             log_burst_bytes: limits::LOG_BURST_BYTES.default as usize,
+            subrequests: limits::SUBREQUESTS.default as usize,
+            subrequest_concurrency: limits::SUBREQUEST_CONCURRENCY.default as usize,
+            subrequest_bytes: limits::SUBREQUEST_BYTES.default,
+            subrequest_connect_ms: limits::SUBREQUEST_CONNECT_MS.default,
+            subrequest_first_byte_ms: limits::SUBREQUEST_FIRST_BYTE_MS.default,
+            subrequest_between_bytes_ms: limits::SUBREQUEST_BETWEEN_BYTES_MS.default,
             handles: limits::HANDLES.default as usize,
             hostcall_bytes: limits::HOSTCALL_BYTES.default as usize,
             table_elements: limits::TABLE_ELEMENTS.default as usize,

@@ -11,7 +11,10 @@ use toml::Spanned;
 use super::limits::{self, Limit};
 use super::validate::{Checker, Seen, ranges};
 use super::workers::{Worker, room_for};
-use super::{Cell, Cores, DEFAULT_CELL, HostPattern, Limits, Share, Tenant, component, raw};
+use super::{
+    Cell, Cores, DEFAULT_CELL, Egress, EgressError, EgressRule, HostPattern, Limits, Share, Tenant,
+    component, raw,
+};
 
 /// Checks every tenant, and that names and hosts are used once.
 pub(super) fn check_all(
@@ -45,6 +48,7 @@ pub(super) fn check_all(
             cores: one.cores(raw, &cores),
             env: one.env(raw),
             share: one.share(raw),
+            egress: one.egress(raw),
             limits: one.limits(&raw.limits),
         };
         one.room(&raw.limits, &tenant, workers);
@@ -239,6 +243,34 @@ impl One<'_, '_, '_> {
         env
     }
 
+    fn egress(&mut self, raw: &raw::Tenant) -> Egress {
+        let Some(list) = &raw.egress.allow else {
+            return Egress::default();
+        };
+        if list.get_ref().len() > limits::EGRESS_RULES_MAX {
+            let right = format!("at most {}", limits::EGRESS_RULES_MAX);
+            self.wrong(list.span(), "egress.allow", "too many rules", right);
+        }
+        let mut allow: Vec<EgressRule> = Vec::with_capacity(list.get_ref().len());
+        for text in list.get_ref() {
+            match text.get_ref().parse() {
+                Ok(rule) if allow.contains(&rule) => {
+                    self.wrong(
+                        text.span(),
+                        "egress.allow",
+                        "listed twice",
+                        "each rule once",
+                    );
+                }
+                Ok(rule) => allow.push(rule),
+                Err(EgressError { wrong, right }) => {
+                    self.wrong(text.span(), "egress.allow", wrong, right);
+                }
+            }
+        }
+        Egress { allow }
+    }
+
     fn share(&mut self, raw: &raw::Tenant) -> Share {
         let section = self.section.clone();
         let weight = self.checker.limit(&section, &raw.weight, &limits::WEIGHT);
@@ -283,6 +315,24 @@ impl One<'_, '_, '_> {
             ) as usize,
             log_bytes_per_s: number(&raw.log_bytes_per_s, &limits::LOG_BYTES_PER_S),
             log_burst_bytes: number(&raw.log_burst_bytes, &limits::LOG_BURST_BYTES) as usize,
+            subrequests: number(&raw.subrequests, &limits::SUBREQUESTS) as usize,
+            subrequest_concurrency: number(
+                &raw.subrequest_concurrency,
+                &limits::SUBREQUEST_CONCURRENCY,
+            ) as usize,
+            subrequest_bytes: number(&raw.subrequest_bytes, &limits::SUBREQUEST_BYTES),
+            subrequest_connect_ms: number(
+                &raw.subrequest_connect_ms,
+                &limits::SUBREQUEST_CONNECT_MS,
+            ),
+            subrequest_first_byte_ms: number(
+                &raw.subrequest_first_byte_ms,
+                &limits::SUBREQUEST_FIRST_BYTE_MS,
+            ),
+            subrequest_between_bytes_ms: number(
+                &raw.subrequest_between_bytes_ms,
+                &limits::SUBREQUEST_BETWEEN_BYTES_MS,
+            ),
             handles: number(&raw.handles, &limits::HANDLES) as usize,
             hostcall_bytes: number(&raw.hostcall_bytes, &limits::HOSTCALL_BYTES) as usize,
             table_elements: number(&raw.table_elements, &limits::TABLE_ELEMENTS) as usize,

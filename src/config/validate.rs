@@ -14,7 +14,7 @@ use super::tenant;
 use super::workers::Known;
 use crate::isolation::Layer;
 
-use super::{AccessLog, Host, Http, Log, Profile, raw, shape};
+use super::{AccessLog, Host, Http, Log, Network, Profile, raw, shape};
 
 impl Host {
     /// Reads and checks a configuration file for this machine.
@@ -74,6 +74,7 @@ impl Checker<'_, '_> {
             http: self.http(&file.http),
             log: self.log(&file.log),
             require: self.isolation(&file.isolation),
+            network: self.network(&file.egress),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
             cells: self.cells(file),
             tenants: Vec::new(),
@@ -219,6 +220,38 @@ impl Checker<'_, '_> {
             }
         }
         layers
+    }
+
+    fn network(&mut self, raw: &raw::Network) -> Network {
+        const KEY: &str = "egress.resolvers";
+        const RIGHT: &str = "an address and port: [\"127.0.0.53:53\"]";
+        let mut resolvers = Vec::new();
+        if let Some(list) = &raw.resolvers {
+            for text in list.get_ref() {
+                match text.get_ref().parse::<SocketAddr>() {
+                    Ok(address) => resolvers.push(address),
+                    Err(_) => self.report.value(text.span(), KEY, "not an address", RIGHT),
+                }
+            }
+            if list.get_ref().is_empty() && !self.report.mentions(KEY) {
+                self.report.value(list.span(), KEY, "empty", RIGHT);
+            }
+            if resolvers.len() > limits::EGRESS_RESOLVERS_MAX {
+                let right = format!("at most {}", limits::EGRESS_RESOLVERS_MAX);
+                self.report
+                    .value(list.span(), KEY, "too many servers", right);
+            }
+        }
+        let ca_file = raw.ca_file.as_ref().map(|name| {
+            let path = self.dir.join(name.get_ref());
+            if let Err(wrong) = super::roots(Some(&path)) {
+                let right = "a file of certificates in PEM";
+                self.report
+                    .value(name.span(), "egress.ca_file", wrong, right);
+            }
+            path
+        });
+        Network { resolvers, ca_file }
     }
 
     /// A number within its limit's range, or its default.

@@ -8,6 +8,8 @@
 //! supervisor ──ToBroker──► broker ──FromBroker──► supervisor
 //! broker ──ArtifactMessage──► worker ──log lines──► broker
 //! worker ──Handover──► the mailbox of another worker of its cell
+//! supervisor ──ToEgress──► egress ──FromEgress──► supervisor
+//! worker ──Dial──► egress ──Dialled──► worker
 //!
 //! with two or more cells:
 //! supervisor ──ToFront──► front ──FromWorker──► supervisor
@@ -16,15 +18,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AccessLog, HostPattern, Http, Profile, Tenant};
+use crate::config::{AccessLog, Egress, HostPattern, Http, Profile, Scheme, Tenant};
 use crate::isolation::{Layer, Report as Isolation};
 
 /// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Who the worker is. File descriptors: the directory of artifacts, its mailbox's receiving
-    /// end, its broker channel, its end of the log channel, then the sending end of the mailbox of
-    /// every worker of its cell, in worker order.
+    /// end, its broker channel, its end of the log channel, its channel to the egress process, then the
+    /// sending end of the mailbox of every worker of its cell, in worker order.
     Start(Box<Start>),
     /// Adds the tenant, or replaces the one of that name, at the next `Commit`.
     Tenant(Box<Placed>),
@@ -49,6 +51,8 @@ pub enum ToWorker {
     /// the new log channel; the old ones have ended. Until this comes, their end is no reason to
     /// exit.
     Broker,
+    /// The egress process was restarted. File descriptor: the new channel to it.
+    Egress,
     /// Stop accepting, finish what is in flight within this many milliseconds, and say `Drained`.
     /// Connections that other workers still hand over are served.
     Drain {
@@ -76,6 +80,8 @@ pub struct Start {
     pub access_log: AccessLog,
     /// Layers of isolation without which it does not start.
     pub require: Vec<Layer>,
+    /// Certificates that TLS trusts; the system's where it is `None`.
+    pub ca_file: Option<std::path::PathBuf>,
 }
 
 /// A tenant and the workers it is pinned to.
@@ -227,6 +233,103 @@ pub enum ArtifactMessage {
         /// Why, in one line.
         reason: String,
     },
+}
+
+/// Supervisor to the egress process.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToEgress {
+    /// How names are looked up. First of all; then each worker, then tenants.
+    Start {
+        /// Servers; those of `/etc/resolv.conf` where there are none.
+        resolvers: Vec<std::net::SocketAddr>,
+        /// Layers of isolation without which it does not start.
+        require: Vec<Layer>,
+    },
+    /// A worker was started, for the first time or again. File descriptor: the channel to it.
+    Worker {
+        /// The place of its cell: it may ask for that cell's tenants.
+        cell: usize,
+    },
+    /// Adds the tenant, or replaces the one of that name.
+    Tenant(Box<Caller>),
+    /// The tenant is gone.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Exit 0.
+    Stop,
+}
+
+/// A tenant, as far as connecting for it goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Caller {
+    /// Its name.
+    pub name: String,
+    /// The place of its cell.
+    pub cell: usize,
+    /// What it may connect to.
+    pub rules: Egress,
+}
+
+/// The egress process to the supervisor.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromEgress {
+    /// It is locked down: what it has of each layer.
+    Isolated(Isolation),
+    /// It connects.
+    Ready,
+}
+
+/// Worker to the egress process: connect for a tenant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dial {
+    /// The worker's number for it, which the answer has.
+    pub id: u64,
+    /// Who asks.
+    pub tenant: String,
+    /// The protocol that will be spoken.
+    pub scheme: Scheme,
+    /// A name in lower case without a trailing dot, or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// The egress process to a worker. File descriptor: the connected socket, where there is one.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dialled {
+    /// The number of the [`Dial`] that it answers.
+    pub id: u64,
+    /// Why there is none.
+    pub outcome: Result<(), DialError>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DialError {
+    /// No rule allows the destination.
+    Denied,
+    /// Rules allow the name, and none of its addresses.
+    Prohibited,
+    /// The name has no address.
+    NotFound,
+    /// No server answered.
+    DnsTimeout,
+    /// A server answered with this error.
+    Dns(String),
+    /// Nobody listens there.
+    Refused,
+    /// No way leads there.
+    Unreachable,
+    /// Nobody answered in time.
+    TimedOut,
+    /// Too many connections are being made.
+    Busy,
+    /// Something else, in one line.
+    Failed(String),
 }
 
 /// Which of a worker's engines runs a component.

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{FieldMapError, WasiBody, WasiHttpView};
 
-use super::{Grants, LineSink, State};
+use super::{Grants, LineSink, Outbound, State};
 use crate::engine::meter::Verdict;
 use crate::engine::settings::one_line;
 use crate::engine::{Meter, Program, Proxy};
@@ -43,6 +43,8 @@ pub struct Invocation<B> {
     pub meter: Rc<Meter>,
     /// Where the guest's output goes.
     pub sink: Rc<dyn LineSink>,
+    /// Sends its requests to others, where it may have any.
+    pub outbound: Option<Rc<dyn Outbound>>,
     /// The request.
     pub request: http::Request<B>,
     /// Where the response goes.
@@ -106,6 +108,7 @@ fn open<B>(program: &Program, call: &Invocation<B>) -> Result<FuelAccount, Failu
         std::sync::Arc::clone(&call.grants),
         Rc::clone(&call.meter),
         Rc::clone(&call.sink),
+        call.outbound.clone(),
     );
     let mut account = FuelAccount {
         store: Store::new(&program.engine, state),

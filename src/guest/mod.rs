@@ -4,7 +4,7 @@
 //! | interface | implementation |
 //! |---|---|
 //! | `wasi:http/types` | stock; what keeps something in the host is [`host_memory`]: charged to the request |
-//! | `wasi:http/outgoing-handler`, `client` | [`egress`]: `HTTP-request-denied` |
+//! | `wasi:http/outgoing-handler`, `client` | [`egress`]: the worker's client, or `HTTP-request-denied` |
 //! | `wasi:clocks` | [`clocks`]: coarse, and waits on the worker's timers |
 //! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
 //! | `wasi:random`, `environment`, `exit`, … | stock |
@@ -31,6 +31,7 @@ use crate::config::{Limits, limits};
 use crate::engine::{Allowance, Meter};
 use crate::scheduler;
 
+pub use egress::{Answered, Outbound};
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
 pub use stdio::{LineSink, Stream};
@@ -57,6 +58,8 @@ pub struct Grants {
     pub log_line_bytes: usize,
     /// Bytes of log that one request may write.
     pub log_bytes_per_request: usize,
+    /// Requests that one request may send to others.
+    pub subrequests: usize,
 }
 
 impl Grants {
@@ -71,6 +74,7 @@ impl Grants {
             hostcall_bytes: limits.hostcall_bytes,
             log_line_bytes: limits.log_line_bytes,
             log_bytes_per_request: limits.log_bytes_per_request,
+            subrequests: limits.subrequests,
         }
     }
 }
@@ -93,7 +97,12 @@ pub struct State {
 
 impl State {
     /// The state of a new request.
-    pub fn new(grants: Arc<Grants>, meter: Rc<Meter>, sink: Rc<dyn LineSink>) -> Self {
+    pub fn new(
+        grants: Arc<Grants>,
+        meter: Rc<Meter>,
+        sink: Rc<dyn LineSink>,
+        outbound: Option<Rc<dyn Outbound>>,
+    ) -> Self {
         let mut table = ResourceTable::with_capacity(RESOURCES_USUAL);
         table.set_max_capacity(grants.handles);
         let mut http = WasiHttpCtx::new();
@@ -101,7 +110,7 @@ impl State {
         Self {
             table,
             http,
-            hooks: egress::Hooks,
+            hooks: egress::Hooks::new(outbound, grants.subrequests),
             host_memory: host_memory::Allowance::default(),
             allowance: Allowance::new(grants.memory_bytes, grants.table_elements),
             meter: SendWrapper::new(meter),

@@ -23,6 +23,7 @@
 
 mod body;
 mod chunked;
+mod client;
 mod date;
 mod fields;
 mod framing;
@@ -37,6 +38,10 @@ mod tests;
 
 pub use body::{BodyDecoder, Chunk, LengthDecoder};
 pub use chunked::ChunkedDecoder;
+pub use client::{
+    AnswerHead, AnswerLength, BadAnswer, RequestFraming, encode_request, parse_answer,
+    request_framing,
+};
 pub use date::DateCache;
 pub use framing::{ResponseFraming, choose_framing};
 pub use head::{

@@ -133,7 +133,7 @@ fn put_status_line(dst: &mut Vec<u8>, status: StatusCode) {
     dst.extend_from_slice(b"\r\n");
 }
 
-fn put_field(dst: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn put_field(dst: &mut Vec<u8>, name: &str, value: &[u8]) {
     dst.reserve(name.len() + value.len() + 4);
     dst.extend_from_slice(name.as_bytes());
     dst.extend_from_slice(b": ");
@@ -141,7 +141,7 @@ fn put_field(dst: &mut Vec<u8>, name: &str, value: &[u8]) {
     dst.extend_from_slice(b"\r\n");
 }
 
-fn put_number_field(dst: &mut Vec<u8>, name: &str, mut number: u64) {
+pub(super) fn put_number_field(dst: &mut Vec<u8>, name: &str, mut number: u64) {
     // As many digits as u64::MAX has.
     let mut digits = [b'0'; 20];
     let mut first = digits.len();

@@ -7,7 +7,7 @@ use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 
-use super::landlock::{self, Rule};
+use super::landlock::{self, Rule, Tcp};
 use super::seccomp::{self, Allow};
 use super::{Layer, Report, State};
 use crate::sys::namespaces;
@@ -20,13 +20,24 @@ const APART: CloneFlags = CloneFlags::CLONE_NEWNET
 
 /// Another user, namespaces of its own, an empty root.
 pub(super) fn leave_the_host(report: &mut Report) {
+    leave(report, APART);
+}
+
+/// The same for a process that is there to reach the network.
+pub(super) fn leave_the_host_for_the_network(report: &mut Report) {
+    leave(report, APART.difference(CloneFlags::CLONE_NEWNET));
+    let why = "it connects for the workers; landlock and seccomp say how".to_owned();
+    report.note(Layer::Netns, State::Off(why));
+}
+
+fn leave(report: &mut Report, apart: CloneFlags) {
     note_pid_namespace(report);
     if let Err(error) = namespaces::become_nobody() {
         tracing::warn!("this process keeps its user: {error}");
     }
     // Changing the user lowered what was effective; without a user namespace, it is needed once more.
     let _ = raise_effective();
-    let namespaces = APART | CloneFlags::CLONE_NEWNS;
+    let namespaces = apart | CloneFlags::CLONE_NEWNS;
     let as_user = namespaces::enter_as_user(namespaces);
     let entered = match &as_user {
         Ok(()) => Ok(()),
@@ -89,9 +100,17 @@ fn raise_effective() -> Result<(), caps::errors::CapsError> {
     caps::set(None, CapSet::Effective, &permitted)
 }
 
+/// No file, and of TCP what a caller needs.
+pub(super) fn restrict_files_of_a_caller(report: &mut Report) {
+    report.note(
+        Layer::Landlock,
+        landlock::restrict(Vec::new(), Tcp::Connect),
+    );
+}
+
 /// Restricts what files are left to `rules`.
 pub(super) fn restrict_files(report: &mut Report, rules: Vec<Rule>) {
-    report.note(Layer::Landlock, landlock::restrict(rules));
+    report.note(Layer::Landlock, landlock::restrict(rules, Tcp::None));
 }
 
 /// Gives every capability up, and every way to get one back.

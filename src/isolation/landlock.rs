@@ -55,20 +55,33 @@ pub(super) fn execute() -> BitFlags<AccessFs> {
     AccessFs::Execute | AccessFs::ReadFile
 }
 
-/// Restricts the calling thread, and those it starts, to `rules`: no other file, no TCP port, no
-/// signal and no abstract socket outside.
-pub(super) fn restrict(rules: Vec<Rule>) -> State {
-    match try_restrict(rules) {
+/// What TCP is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tcp {
+    /// None.
+    None,
+    /// It connects, and listens to nobody.
+    Connect,
+}
+
+/// Restricts the calling thread, and those it starts, to `rules` and `tcp`: no other file, no signal and
+/// no abstract socket outside.
+pub(super) fn restrict(rules: Vec<Rule>, tcp: Tcp) -> State {
+    match try_restrict(rules, tcp) {
         Ok(state) => state,
         Err(error) => State::Impossible(error.to_string()),
     }
 }
 
-fn try_restrict(rules: Vec<Rule>) -> Result<State, landlock::RulesetError> {
+fn try_restrict(rules: Vec<Rule>, tcp: Tcp) -> Result<State, landlock::RulesetError> {
+    let taken = match tcp {
+        Tcp::None => AccessNet::from_all(NEWEST),
+        Tcp::Connect => AccessNet::BindTcp.into(),
+    };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
+        .handle_access(taken)?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     for rule in rules {

@@ -18,6 +18,7 @@ pub mod broker;
 pub mod compile_job;
 mod confine;
 pub mod doctor;
+pub mod egress;
 pub mod front;
 mod landlock;
 mod layer;

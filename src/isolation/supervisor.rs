@@ -4,7 +4,7 @@
 use caps::{CapSet, Capability, CapsHashSet};
 
 use super::seccomp::{self, Allow, allow};
-use super::{Layer, Report, State, broker, compile_job, front, worker};
+use super::{Layer, Report, State, broker, compile_job, egress, front, worker};
 
 /// Locks the supervisor down as far as its work allows: the capabilities that starting and locking
 /// down children takes, and no other.
@@ -18,6 +18,7 @@ pub fn lockdown() -> Report {
         broker::START,
         compile_job::CALLS,
         front::CALLS,
+        egress::CALLS,
         worker::CALLS,
     ];
     report.note(Layer::Seccomp, State::of(seccomp::restrict(&tables)));

@@ -29,6 +29,7 @@ impl Supervisor {
         self.front.slot.restart_ns = None;
         self.drain_front();
         self.broker.restart_ns = None;
+        self.egress.restart_ns = None;
     }
 
     /// Has a worker finish what is in flight.

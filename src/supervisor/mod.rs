@@ -9,7 +9,7 @@
 //!   │ for every worker: both ends of its mailbox; all listeners    │
 //!   └──┬─────────────────┬─────────────────┬───────────────────────┘
 //!      │ control         │ control         │ control
-//!   worker 0 ◄─mailbox─► worker 1 …      broker
+//!   worker 0 ◄─mailbox─► worker 1 …      broker, egress
 //!      └──artifacts, logs─┴────────────────┘
 //! ```
 //!
@@ -18,6 +18,7 @@
 //! | a worker dies | it starts again after a pause, with the same listeners and mailbox: what waits in them is kept |
 //! | the front dies | the same; connections whose head was not complete are lost |
 //! | the broker dies | it starts again, and every worker and the front get new channels to it |
+//! | the egress process dies | it starts again, and every worker gets a new channel to it; connections that were made stay |
 //! | anything dies before the first `serving` line | `serve` fails: the configuration cannot work |
 //! | SIGHUP | the configuration is read again; tenants change, unless the running workers cannot carry them; the rest is reported; the log file is opened again |
 //! | SIGTERM, SIGINT | workers and front drain, then the broker stops; a second one kills at once |
@@ -29,6 +30,7 @@ mod backoff;
 mod cells;
 mod child;
 mod drain;
+mod egress;
 mod front;
 mod groups;
 mod messages;

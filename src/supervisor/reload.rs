@@ -40,6 +40,7 @@ fn need_restart(old: &Host, new: &Host) -> Vec<&'static str> {
         ("http", old.http != new.http),
         ("log", old.log != new.log),
         ("isolation.require", old.require != new.require),
+        ("egress", old.network != new.network),
     ];
     settings
         .into_iter()
@@ -92,6 +93,7 @@ impl Supervisor {
         if let Some(broker) = &mut self.broker.child {
             messages::tell_broker(broker, &changes);
         }
+        self.tell_egress(&changes);
         let count = |wanted: fn(&Change) -> bool| changes.iter().filter(|c| wanted(c)).count();
         Some(format!(
             "reloaded: {} added, {} changed, {} removed; {} tenants",

@@ -192,6 +192,7 @@ mod tests {
             cores,
             env: Default::default(),
             share: Default::default(),
+            egress: crate::config::Egress::default(),
             limits: Limits {
                 cpu_ms: 50,
                 wall_ms: 1000,

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::config::Host;
-use crate::control::{FromBroker, FromWorker};
+use crate::control::{FromBroker, FromEgress, FromWorker};
 use crate::supervisor::child::Child;
 use crate::supervisor::front::Accepting;
 use crate::supervisor::start::{Slot, Supervisor};
@@ -78,8 +78,9 @@ impl Supervisor {
             }
             if self.committed() {
                 // A broker that cannot use its directory never becomes ready.
-                let has_broker = self.broker.child.as_ref().is_some_and(|it| it.ready);
-                if phase == Phase::Starting && has_broker {
+                let is_ready = |slot: &Slot| slot.child.as_ref().is_some_and(|it| it.ready);
+                let has_others = is_ready(&self.broker) && is_ready(&self.egress);
+                if phase == Phase::Starting && has_others {
                     phase = Phase::Serving;
                     self.say_serving();
                     if let Some(started) = started.take() {
@@ -93,8 +94,10 @@ impl Supervisor {
             if phase == Phase::Draining && self.is_served_by_nobody() {
                 phase = Phase::Stopping;
                 self.stop_broker();
+                self.stop_egress();
             }
-            if phase == Phase::Stopping && self.broker.child.is_none() {
+            let is_gone = self.broker.child.is_none() && self.egress.child.is_none();
+            if phase == Phase::Stopping && is_gone {
                 return Ok(());
             }
         }
@@ -104,7 +107,7 @@ impl Supervisor {
         self.workers
             .values_mut()
             .map(|worker| &mut worker.slot)
-            .chain([&mut self.broker, &mut self.front.slot])
+            .chain([&mut self.broker, &mut self.egress, &mut self.front.slot])
     }
 
     fn children(&mut self) -> impl Iterator<Item = &mut Child> {
@@ -116,12 +119,11 @@ impl Supervisor {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         // Until then it is a message that lets them leave.
         let mut deadline_ns = self.leaving.deadline_ns().filter(|_| self.may_leave());
-        for slot in self
-            .workers
-            .values()
-            .map(|worker| &worker.slot)
-            .chain([&self.broker, &self.front.slot])
-        {
+        for slot in self.workers.values().map(|worker| &worker.slot).chain([
+            &self.broker,
+            &self.egress,
+            &self.front.slot,
+        ]) {
             let times = [
                 slot.restart_ns,
                 slot.child.as_ref().and_then(Child::deadline_ns),
@@ -188,6 +190,14 @@ impl Supervisor {
                 }
             }
         }
+        if let Some(egress) = &mut self.egress.child {
+            for message in egress.hear::<FromEgress>() {
+                match message {
+                    FromEgress::Isolated(layers) => isolated.push(("egress", layers.line())),
+                    FromEgress::Ready => egress.ready = true,
+                }
+            }
+        }
         for (kind, line) in isolated {
             self.say_isolation(kind, line);
         }
@@ -209,6 +219,7 @@ impl Supervisor {
             .map(|(index, worker)| (self.worker_name(*index), !worker.is_retired))
             .chain([
                 ("broker".into(), true),
+                ("egress".into(), true),
                 ("front".into(), self.front.accepting == Accepting::Front),
             ])
             .collect();
@@ -253,6 +264,10 @@ impl Supervisor {
         if due(&self.broker) {
             let result = self.start_broker();
             settle(&mut self.broker, "broker", result, now_ns);
+        }
+        if due(&self.egress) {
+            let result = self.start_egress();
+            settle(&mut self.egress, "egress", result, now_ns);
         }
         if due(&self.front.slot) {
             let result = self.start_front();

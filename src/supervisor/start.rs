@@ -65,6 +65,7 @@ pub(super) struct Supervisor {
     /// For each core one listener for each address: what they queue waits for who accepts.
     pub(super) listeners: Vec<Vec<Rc<OwnedFd>>>,
     pub(super) broker: Slot,
+    pub(super) egress: Slot,
     pub(super) front: Front,
     pub(super) leaving: Leaving,
     pub(super) http: Vec<std::net::SocketAddr>,
@@ -109,6 +110,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         workers: BTreeMap::new(),
         listeners,
         broker: Slot::default(),
+        egress: Slot::default(),
         front: Front::default(),
         leaving: Leaving::default(),
         http,
@@ -121,6 +123,9 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
     supervisor
         .start_broker()
         .map_err(|source| spawn_error("broker".into(), source))?;
+    supervisor
+        .start_egress()
+        .map_err(|source| spawn_error("egress".into(), source))?;
     for cell in arranged.added {
         let added = supervisor.add_workers(cell);
         added.map_err(system("making mailboxes"))?;
@@ -220,18 +225,24 @@ impl Supervisor {
             http: self.host.http.clone(),
             access_log: self.host.log.access,
             require: self.host.require.clone(),
+            ca_file: self.host.network.ca_file.clone(),
         };
+        let (egress, egress_side) = self.wire_egress(cell)?;
         let mut fds = vec![
             Rc::new(self.artifacts_dir()?),
             self.workers[&index].mailbox_receive.clone(),
         ];
         fds.extend(wiring);
+        fds.push(egress);
         let of_cell = self.workers.range(self.cells.workers(cell));
         fds.extend(of_cell.map(|(_, worker)| worker.mailbox_send.clone()));
         child.say(Message::new(&ToWorker::Start(Box::new(start)), fds)?);
         messages::tell_worker_all(&mut child, cell, &self.roster, &self.cells);
         if let Some(broker) = &mut self.broker.child {
             broker.say(broker_side);
+        }
+        if let Some(egress) = &mut self.egress.child {
+            egress.say(egress_side);
         }
         if let Some(worker) = self.workers.get_mut(&index) {
             worker.slot.child = Some(child);

@@ -2,6 +2,9 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+
 use monoio::io::OwnedReadHalf;
 use monoio::net::TcpStream;
 
@@ -16,4 +19,10 @@ pub fn of_half(half: &OwnedReadHalf<TcpStream>) -> BorrowedFd<'_> {
     // SAFETY: the half shares ownership of the stream, which lives as long as it is borrowed. The
     // cell is of this thread alone, and no reference into it outlives a poll of an operation.
     of(unsafe { &*half.0.get() })
+}
+
+/// Whether a connection is open and has nothing to be read: recv(2), `MSG_PEEK`.
+pub fn would_block(half: &OwnedReadHalf<TcpStream>) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(of_half(half).as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
 }

@@ -18,6 +18,7 @@ use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
 use crate::worker::admission::Pass;
 use crate::worker::connection::Idle;
+use crate::worker::egress::Network;
 use crate::worker::exchange::finish_detached;
 use crate::worker::log::Log;
 use crate::worker::outbound::Asked;
@@ -43,6 +44,8 @@ pub struct Core {
     pub slots: Slots,
     /// Where lines go.
     pub log: Log,
+    /// How requests to others leave.
+    pub network: Rc<Network>,
     /// The mailboxes of the workers of this cell.
     mailboxes: Mailboxes,
     /// Requests that may wait for a first compile at once.
@@ -77,12 +80,14 @@ impl Core {
         engines: Engines,
         log: Log,
         mailboxes: Mailboxes,
+        network: Rc<Network>,
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
             slots: Slots::new(&profile),
             places: Semaphore::new(http.connections_max),
-            tenants: Tenants::new(index, log.clone()),
+            tenants: Tenants::new(index, log.clone(), Rc::clone(&network)),
+            network,
             compile_waiters: Semaphore::new(limits::ARTIFACT_WAITERS_MAX),
             profile,
             http,

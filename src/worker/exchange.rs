@@ -120,6 +120,7 @@ pub async fn exchange(
         grants,
         meter: Rc::clone(&meter),
         sink: Rc::clone(&tenant.log) as _,
+        outbound: tenant.outbound(),
         request: guest_request(head, &inbound),
         respond,
     };

@@ -72,7 +72,7 @@ impl Inbound {
     }
 
     /// Waits until the guest wants a frame. `false`: it never will again.
-    async fn demand(&self) -> bool {
+    pub(super) async fn demand(&self) -> bool {
         poll_fn(|cx| {
             let mut state = self.state.borrow_mut();
             if state.abandoned {
@@ -87,13 +87,26 @@ impl Inbound {
         .await
     }
 
-    fn push(&self, frame: Frame<Bytes>) {
+    /// Waits until the guest never wants a frame again.
+    pub(super) async fn abandoned(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.borrow_mut();
+            if state.abandoned {
+                return Poll::Ready(());
+            }
+            state.pump = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(super) fn push(&self, frame: Frame<Bytes>) {
         let mut state = self.state.borrow_mut();
         state.frame = Some(frame);
         state.wake_guest();
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         let mut state = self.state.borrow_mut();
         state.ended = true;
         state.wake_guest();

@@ -10,13 +10,16 @@ use crate::accept::accept;
 use crate::broker::prepare::Workshop;
 use crate::broker::store::Store;
 use crate::compiler::{JobLimits, compile_in_child};
-use crate::config::Host;
-use crate::control::{ArtifactMessage, Flavour, Placed};
+use crate::config::{Host, Tenant, roots};
+use crate::control::{ArtifactMessage, Caller, Flavour, Placed};
+use crate::egress;
 use crate::engine::settings;
+use crate::sys::channel::Channel;
 use crate::sys::report;
 use crate::worker::core::{Core, Mailboxes};
+use crate::worker::egress::Network;
 use crate::worker::log::{Destination, Log};
-use crate::worker::process::{engines, spawn_helpers};
+use crate::worker::process::{engines, spawn_helpers, spawn_logged, take_connections};
 use crate::worker::runtime::{self, Ring};
 
 /// Serves the only tenant of `host` on the first of its addresses, until the process is killed.
@@ -36,6 +39,8 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     let (engines, ticked) = engines(&host.profile);
     let _ticker = ticked.start(&host.profile)?;
     let null = std::fs::File::open("/dev/null")?;
+    let network = Network::new(roots(host.network.ca_file.as_deref()).map_err(Error::msg)?);
+    let connections = connections(&host, tenant)?;
     let mut runtime = runtime::build(host.profile.ring_entries, Ring::Open)?;
     let placed = Placed {
         tenant: tenant.clone(),
@@ -51,8 +56,12 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
             engines,
             log,
             Mailboxes::default(),
+            network,
         );
         spawn_helpers(&core, null).await?;
+        if let Some(connections) = connections {
+            spawn_logged("egress", take_connections(Rc::clone(&core), connections));
+        }
         let ready = ArtifactMessage::Ready {
             tenant: placed.tenant.name.clone(),
             generation: 0,
@@ -66,6 +75,21 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
         accept(Rc::clone(&core), listener).await?;
         Ok(())
     })
+}
+
+/// The channel to a thread that connects for the tenant, where it may connect to anything.
+fn connections(host: &Host, tenant: &Tenant) -> anyhow::Result<Option<OwnedFd>> {
+    if tenant.egress.is_empty() {
+        return Ok(None);
+    }
+    let (ours, theirs) = Channel::pair()?;
+    let caller = Caller {
+        name: tenant.name.clone(),
+        cell: 0,
+        rules: tenant.egress.clone(),
+    };
+    egress::start_thread(theirs, caller, host.network.resolvers.clone())?;
+    Ok(Some(ours.into()))
 }
 
 /// The component's artifact: from the store of earlier runs, or compiled now and kept there. Where

@@ -9,6 +9,7 @@
 mod admission;
 pub mod connection;
 pub mod core;
+pub mod egress;
 mod exchange;
 mod inbound;
 mod json;
@@ -25,6 +26,7 @@ mod stream;
 mod table;
 mod tenant;
 mod tenant_log;
+mod tls;
 mod token_bucket;
 
 pub use local::run_app;

@@ -53,7 +53,7 @@ pub struct Sent {
 }
 
 /// How a round of gathering body frames ended.
-enum Gathered {
+pub(super) enum Gathered {
     /// The guest has not written more yet.
     Waiting,
     /// There is enough for a write.
@@ -65,7 +65,7 @@ enum Gathered {
 }
 
 /// Takes the frames that are there, up to `limit` bytes.
-fn gather(
+pub(super) fn gather(
     body: &mut WasiBody,
     cx: &mut Context<'_>,
     frames: &mut Vec<Bytes>,

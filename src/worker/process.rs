@@ -11,7 +11,7 @@ use monoio::net::TcpStream;
 use wasmtime::EngineWeak;
 
 use crate::accept::accept;
-use crate::config::{Profile, limits};
+use crate::config::{Profile, limits, roots};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
 use crate::engine::{Engines, Neighbours};
 use crate::guest::clocks;
@@ -23,6 +23,7 @@ use crate::sys::red_team;
 use crate::sys::{affinity, priority, process, swap};
 use crate::worker::connection::{Incoming, serve};
 use crate::worker::core::{Core, Mailboxes};
+use crate::worker::egress::Network;
 use crate::worker::log::{Destination, Log};
 use crate::worker::runtime::{self, Ring, RingTurn, Watched, within};
 
@@ -40,7 +41,10 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().context("Start came with too few descriptors");
     let (artifacts, mailbox) = (next()?, next()?);
-    let (broker, log) = (next()?, next()?);
+    let (broker, log, egress) = (next()?, next()?, next()?);
+    // It is read here: afterwards there are no files.
+    let roots = roots(start.ca_file.as_deref()).map_err(Error::msg)?;
+    let network = Network::new(roots);
     let mailboxes = Mailboxes {
         first: start.first,
         channels: fds.map(Channel::from_fd).collect(),
@@ -75,9 +79,10 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     control.send(&FromWorker::Isolated(isolation), &[])?;
     runtime.block_on(async move {
         let log = Log::new(Destination::Broker(Channel::from_fd(log)), start.access_log);
-        let core = core(&start, engines, log, mailboxes);
+        let core = core(&start, engines, log, mailboxes, network);
         spawn_helpers(&core, null).await?;
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
+        spawn_logged("egress", take_connections(Rc::clone(&core), egress));
         obey(&core, control, mailbox).await
     })
 }
@@ -130,7 +135,13 @@ pub(super) fn engines(profile: &Profile) -> (Engines, Ticked) {
     (engines, ticked)
 }
 
-fn core(start: &Start, engines: Engines, log: Log, mailboxes: Mailboxes) -> Rc<Core> {
+fn core(
+    start: &Start,
+    engines: Engines,
+    log: Log,
+    mailboxes: Mailboxes,
+    network: Rc<Network>,
+) -> Rc<Core> {
     Core::new(
         start.index,
         start.profile.clone(),
@@ -138,6 +149,7 @@ fn core(start: &Start, engines: Engines, log: Log, mailboxes: Mailboxes) -> Rc<C
         engines,
         log,
         mailboxes,
+        network,
     )
 }
 
@@ -152,7 +164,10 @@ pub(super) async fn spawn_helpers(core: &Rc<Core>, null: std::fs::File) -> anyho
     Ok(())
 }
 
-fn spawn_logged(what: &'static str, task: impl Future<Output = anyhow::Result<()>> + 'static) {
+pub(super) fn spawn_logged(
+    what: &'static str,
+    task: impl Future<Output = anyhow::Result<()>> + 'static,
+) {
     monoio::spawn(async move {
         if let Err(error) = task.await {
             tracing::error!("{what}: {error:#}");
@@ -208,6 +223,10 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
                     core.log
                         .redirect(Destination::Broker(Channel::from_fd(log)));
                     spawn_logged("broker", take_artifacts(Rc::clone(core), broker));
+                }
+                ToWorker::Egress => {
+                    let fd = fds.pop().context("Egress came without its channel")?;
+                    spawn_logged("egress", take_connections(Rc::clone(core), fd));
                 }
                 ToWorker::Drain { drain_ms } => {
                     let deadline = Instant::now() + Duration::from_millis(drain_ms);
@@ -293,6 +312,11 @@ async fn take_handover(core: &Rc<Core>, frame: &[u8], mut fds: Vec<OwnedFd>) -> 
     };
     core.track(place, serve(Rc::clone(core), incoming));
     Ok(())
+}
+
+/// Takes connections until this egress process is gone; the supervisor then starts another.
+pub(super) async fn take_connections(core: Rc<Core>, egress: OwnedFd) -> anyhow::Result<()> {
+    core.network.dialler.listen(egress).await
 }
 
 /// Takes artifacts until this broker is gone; the supervisor then starts another.

@@ -1,7 +1,8 @@
-//! The two halves of a client connection, each with its buffer.
+//! The two halves of a connection, each with its buffer; below them TLS, where there is any.
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,20 +15,22 @@ use monoio::net::TcpStream;
 use crate::config::limits;
 use crate::sys::fd;
 use crate::worker::runtime::within;
+use crate::worker::tls::Tls;
 
 /// Why bytes do not arrive or leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// The client closed or reset the connection.
+    /// The other side closed or reset the connection.
     Closed,
     /// Nothing moved for as long as was allowed.
     TimedOut,
 }
 
-/// What a client sends.
+/// What the other side sends.
 #[derive(Debug)]
 pub struct Reader {
     half: OwnedReadHalf<TcpStream>,
+    tls: Option<Rc<Tls>>,
     /// Bytes read and not yet used.
     pub buf: BytesMut,
     /// A read was given up while it ran, and bytes went with it: what comes next begins anywhere,
@@ -35,10 +38,11 @@ pub struct Reader {
     pub torn: bool,
 }
 
-/// What a client is sent.
+/// What the other side is sent.
 #[derive(Debug)]
 pub struct Writer {
     half: OwnedWriteHalf<TcpStream>,
+    tls: Option<Rc<Tls>>,
     /// Bytes to be written by the next flush.
     pub out: Vec<u8>,
 }
@@ -48,14 +52,45 @@ pub fn split(stream: TcpStream, buf: BytesMut) -> (Reader, Writer) {
     let (read, write) = stream.into_split();
     let reader = Reader {
         half: read,
+        tls: None,
         buf,
         torn: false,
     };
     let writer = Writer {
         half: write,
+        tls: None,
         out: Vec::new(),
     };
     (reader, writer)
+}
+
+/// Speaks TLS on a connection from now on: shakes hands, and gives the two halves back.
+///
+/// # Errors
+/// When the other side is not who it should be, or is gone.
+pub async fn secure(
+    mut reader: Reader,
+    mut writer: Writer,
+    tls: Tls,
+) -> io::Result<(Reader, Writer)> {
+    let tls = Rc::new(tls);
+    (reader.tls, writer.tls) = (Some(Rc::clone(&tls)), Some(Rc::clone(&tls)));
+    while tls.is_shaking_hands() {
+        writer.write_records(&tls).await?;
+        if tls.is_shaking_hands() {
+            match reader.read_records(&tls).await {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) => {
+                    // The other side is told why.
+                    let _ = writer.write_records(&tls).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+    writer.write_records(&tls).await?;
+    Ok((reader, writer))
 }
 
 /// Lets go of a connection that another process has taken over. Dropped one by one, the halves
@@ -66,18 +101,45 @@ pub fn release(reader: Reader, writer: Writer) {
 }
 
 impl Reader {
+    /// Whether nothing has come, not even the end, of a connection on which nothing is due.
+    pub fn is_quiet(&self) -> bool {
+        // What TLS says between two answers, it says at once; what comes later is mostly its end.
+        self.buf.is_empty() && !self.torn && fd::would_block(&self.half)
+    }
+
     /// The connection's descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         fd::of_half(&self.half)
     }
 
-    /// Appends what the client sends next to the buffer, `read_bytes` at most and never more than
+    /// Appends what the other side sends next to the buffer, `read_bytes` at most and never more than
     /// [`limits::PIPELINED_BYTES_MAX`]. Returns the number of bytes, 0 at the end of the stream.
     ///
     /// # Errors
     /// When the connection is broken.
     pub async fn fill(&mut self, read_bytes: usize) -> io::Result<usize> {
         let read_bytes = read_bytes.min(limits::PIPELINED_BYTES_MAX);
+        let Some(tls) = self.tls.clone() else {
+            return self.fill_plain(read_bytes).await;
+        };
+        loop {
+            if let Some(read) = tls.take(&mut self.buf, read_bytes)? {
+                return Ok(read);
+            }
+            self.read_records(&tls).await?;
+        }
+    }
+
+    /// Reads some of what the other side sends, encrypted; how many bytes.
+    async fn read_records(&mut self, tls: &Tls) -> io::Result<usize> {
+        let records = Vec::with_capacity(limits::TLS_READ_BYTES);
+        let (result, records) = self.half.read(records).await;
+        let read = result?;
+        tls.give(&records[..read])?;
+        Ok(read)
+    }
+
+    async fn fill_plain(&mut self, read_bytes: usize) -> io::Result<usize> {
         self.buf.reserve(read_bytes);
         let buf = std::mem::take(&mut self.buf);
         let (start, end) = (buf.len(), buf.len() + read_bytes);
@@ -110,16 +172,37 @@ impl Writer {
         if self.out.is_empty() {
             return Ok(());
         }
-        let out = std::mem::take(&mut self.out);
-        let (result, mut out) = within(limit, self.half.write_all(out))
-            .await
-            .ok_or(Gone::TimedOut)?;
-        out.clear();
-        self.out = out;
-        result.map(|_| ()).map_err(|_| Gone::Closed)
+        let written = match self.tls.clone() {
+            None => within(limit, self.flush_plain()).await,
+            Some(tls) => {
+                let sealed = tls.seal(&self.out);
+                self.out.clear();
+                sealed.map_err(|_| Gone::Closed)?;
+                within(limit, self.write_records(&tls)).await
+            }
+        };
+        written.ok_or(Gone::TimedOut)?.map_err(|_| Gone::Closed)
     }
 
-    /// Tells the client that nothing more will come.
+    async fn flush_plain(&mut self) -> io::Result<()> {
+        let out = std::mem::take(&mut self.out);
+        let (result, mut out) = self.half.write_all(out).await;
+        out.clear();
+        self.out = out;
+        result.map(|_| ())
+    }
+
+    /// Writes what TLS has to say.
+    async fn write_records(&mut self, tls: &Tls) -> io::Result<()> {
+        let records = tls.records()?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (result, _) = self.half.write_all(records).await;
+        result.map(|_| ())
+    }
+
+    /// Tells the other side that nothing more will come.
     pub async fn finish(&mut self) {
         // The connection is being given up; a client that is gone already is no news.
         let _ = self.half.shutdown().await;

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::config::Routes;
 use crate::control::{ArtifactMessage, Placed};
+use crate::worker::egress::Network;
 use crate::worker::log::Log;
 use crate::worker::tenant::{ProgramCell, Tenant};
 
@@ -18,6 +19,7 @@ pub type Table = Routes<Rc<Tenant>>;
 pub struct Tenants {
     this_worker: usize,
     log: Log,
+    network: Rc<Network>,
     in_force: RefCell<Rc<Table>>,
     by_name: RefCell<BTreeMap<String, Rc<Tenant>>>,
     next: RefCell<BTreeMap<String, Placed>>,
@@ -30,10 +32,11 @@ pub struct Tenants {
 
 impl Tenants {
     /// No tenants yet.
-    pub fn new(this_worker: usize, log: Log) -> Self {
+    pub fn new(this_worker: usize, log: Log, network: Rc<Network>) -> Self {
         Self {
             this_worker,
             log,
+            network,
             in_force: RefCell::new(Rc::new(Table::new(&[]))),
             by_name: RefCell::default(),
             next: RefCell::default(),
@@ -83,6 +86,7 @@ impl Tenants {
                 placed.clone(),
                 self.this_worker,
                 &self.log,
+                &self.network,
                 program,
                 known.map(|tenant| &**tenant),
             );

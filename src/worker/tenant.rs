@@ -12,10 +12,11 @@ use crate::config::limits;
 use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Meter, Program};
 use crate::fault::Reason;
-use crate::guest::Grants;
+use crate::guest::{Grants, Outbound};
 use crate::scheduler::{self, Account};
 use crate::worker::admission::Admission;
 use crate::worker::core::Core;
+use crate::worker::egress::{Caller, Client, Network};
 use crate::worker::log::Log;
 use crate::worker::runtime::within;
 use crate::worker::slots::Holder;
@@ -40,6 +41,8 @@ pub struct Tenant {
     pub account: Rc<Account>,
     /// Its share of the slots.
     pub slots: Rc<Holder>,
+    /// Sends its requests to others, where it may have any.
+    client: Option<Rc<Client>>,
     current: Version,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
@@ -64,6 +67,7 @@ impl Tenant {
         placed: Placed,
         this_worker: usize,
         log: &Log,
+        network: &Rc<Network>,
         program: Rc<ProgramCell>,
         known: Option<&Self>,
     ) -> Self {
@@ -74,7 +78,9 @@ impl Tenant {
         let serving = serving(&placed.workers, limits);
         let split = Split::of(this_worker, serving);
         let grants = Grants::of(&placed.tenant.env, limits);
+        let client = known.and_then(|known| known.client.as_ref());
         Self {
+            client: Client::new(network, &placed.tenant, &account, split, client),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
             here: serving.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
@@ -96,6 +102,13 @@ impl Tenant {
     /// The tenant's name.
     pub fn name(&self) -> &str {
         &self.placed.tenant.name
+    }
+
+    /// What sends a new request's requests to others.
+    pub fn outbound(&self) -> Option<Rc<dyn Outbound>> {
+        let client = Rc::clone(self.client.as_ref()?);
+        let bytes = self.placed.tenant.limits.subrequest_bytes;
+        Some(Caller::new(client, bytes))
     }
 
     /// The wall time of one request.

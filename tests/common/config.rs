@@ -225,6 +225,7 @@ impl Builder {
             ("log", &access),
             ("http", ""),
             ("isolation", ""),
+            ("egress", ""),
         ] {
             let _ = writeln!(out, "[{section}]\n{own}");
             for (_, line) in self.lines.iter().filter(|(name, _)| name == section) {

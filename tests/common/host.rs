@@ -60,6 +60,11 @@ impl TestHost {
         process::children(self.pid(), "broker").pop()
     }
 
+    /// The process that connects for the workers, while there is one.
+    pub fn egress_pid(&self) -> Option<u32> {
+        process::children(self.pid(), "egress").pop()
+    }
+
     /// The front's process, while there is one.
     pub fn front_pid(&self) -> Option<u32> {
         process::children(self.pid(), "front").pop()

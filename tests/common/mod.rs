@@ -32,6 +32,8 @@ mod client;
 mod component;
 mod config;
 mod host;
+mod names;
+mod origin;
 mod process;
 
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub use client::{Client, Response};
 pub use component::{component, core_module, two_stacks, written};
 pub use config::{Builder, Tenant, guest};
 pub use host::TestHost;
+pub use names::Names;
+pub use origin::Origin;
 pub use process::{
     core_wait_ns, cores, cpu_ns, holds, memory_kib, open_files, pin_thread, reset_memory_peak,
     socket_inode,

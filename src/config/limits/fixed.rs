@@ -143,6 +143,28 @@ fixed! {
     STACKS_PER_CONCURRENT: usize = 2, "stacks", "Of one request where the component-model-async machinery is on: the guest's, and one for what completes while it blocks. So half as many such requests run at once as there are slots.";
     FLAVOURS: u64 = 3, "engines", "Engines of a worker, each with a pool of its own, made when a tenant needs it: WASI 0.2, 0.3, and either with fuel.";
 
+    // Requests of guests to others.
+    EGRESS_RULES_MAX: usize = 32, "rules", "egress.allow of one tenant; it travels in one control message, with hosts and environment.";
+    EGRESS_RESOLVERS_MAX: usize = 8, "servers", "egress.resolvers; resolv.conf(5) has three.";
+    DIALS_MAX: usize = 1_024, "calls", "Connections being made at once for all tenants; each holds one descriptor.";
+    DIALS_PER_TENANT_MAX: usize = 64, "calls", "Of one tenant: sixteen that connect to nowhere leave room for others.";
+    DIAL_MS_MAX: u64 = 60_000, "ms", "The longest subrequest_connect_ms.";
+    DIAL_ADDRESSES_MAX: usize = 8, "addresses", "Of one name that are tried; after the fourth, few are answered in time.";
+    DIAL_STAGGER_MS: u64 = 250, "ms", "Until the next address is tried beside one that does not answer (RFC 8305, section 8).";
+    DNS_CACHE_RECORDS: u64 = 4_096, "records", "Answers that are kept, of all tenants.";
+    DNS_TRY_MS: u64 = 1_000, "ms", "Until a server is asked again, or the next one.";
+    DNS_RETRIES: usize = 2, "tries", "Of a server that does not answer; subrequest_connect_ms holds for all of them.";
+    DNS_TTL_S_MAX: u64 = 300, "s", "How long an answer is kept at the most: a mistake in a zone is over then.";
+    DNS_NEGATIVE_TTL_S_MAX: u64 = 30, "s", "The same, where there was none.";
+    EGRESS_IDLE_MS: u64 = 30_000, "ms", "How long a connection to others waits for its next request; many servers close theirs after 60 s.";
+    EGRESS_IDLE_PER_TENANT_MAX: usize = 64, "connections", "That wait, of one tenant on one worker.";
+    EGRESS_HEAD_BYTES_MAX: usize = 64 << 10, "bytes", "Head of an answer; as long as the longest head_bytes_max.";
+    EGRESS_READ_BYTES: usize = 32 << 10, "bytes", "Read at once of an answer.";
+    TLS_READ_BYTES: usize = 17 << 10, "bytes", "Read at once of an encrypted connection: the longest record (RFC 8446, section 5.2).";
+    TLS_SESSIONS_PER_TENANT: usize = 32, "sessions", "Remembered by one worker, so that the next handshake is short.";
+    TLS_ROOTS_MAX: usize = 4_096, "certificates", "Trusted; a system has some 150.";
+    TLS_ROOTS_BYTES_MAX: u64 = 4 << 20, "bytes", "egress.ca_file; the bundle of a system has 230 KB.";
+
     // Logs.
     LOG_LINE_OVERHEAD_BYTES: usize = 96, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";

@@ -1,8 +1,9 @@
-//! `/fetch`: an outgoing request.
+//! `/fetch`: outgoing requests.
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingResponse, OutgoingBody, OutgoingRequest, ResponseOutparam, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody,
+    OutgoingRequest, RequestOptions, ResponseOutparam, Scheme,
 };
 
 use crate::reply;
@@ -12,15 +13,49 @@ use crate::request::{self, Target};
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Answers `status N`, the length and the body that came, or `error NAME`, the name as WIT spells it in lower case.
+///
+/// With `n=COUNT` it requests so often, one after the other, and tells what came of the last; with `at_once=COUNT` all
+/// are under way before it looks at the first. `send=BYTES` posts a body of the pattern; `connect_ms`, `first_byte_ms`
+/// and `between_bytes_ms` are the request's options.
 pub fn fetch(target: &Target, out: ResponseOutparam) {
     let url = decoded(target.value("url").unwrap_or_default());
-    match exchange(&url) {
-        Ok(response) => reply::text(out, 200, &told(&response)),
+    let at_once = target.number("at_once", 0);
+    let text = match at_once {
+        0 => {
+            let last = target.number("n", 1).max(1) - 1;
+            (0..last).for_each(|_| drop(exchange(&url, target)));
+            exchange(&url, target)
+        }
+        count => {
+            let sent: Vec<_> = (0..count).map(|_| send(&url, target)).collect();
+            let all: Vec<_> = sent.into_iter().map(|sent| answer(sent?)).collect();
+            let failed = all.iter().filter_map(|one| one.as_ref().err()).next();
+            failed.map_or_else(
+                || Ok(format!("all {}\n", all.len())),
+                |error| Err(error.clone()),
+            )
+        }
+    };
+    match text {
+        Ok(text) => reply::text(out, 200, &text),
         Err(error) => reply::text(out, 200, &format!("error {}\n", name(&error))),
     }
 }
 
-fn exchange(url: &str) -> Result<IncomingResponse, ErrorCode> {
+fn exchange(url: &str, target: &Target) -> Result<String, ErrorCode> {
+    Ok(told(&answer(send(url, target)?)?))
+}
+
+/// Waits for the head of an answer.
+fn answer(response: FutureIncomingResponse) -> Result<IncomingResponse, ErrorCode> {
+    response.subscribe().block();
+    response
+        .get()
+        .expect("a response that is ready")
+        .expect("the first taking of a response")
+}
+
+fn send(url: &str, target: &Target) -> Result<FutureIncomingResponse, ErrorCode> {
     let (scheme, rest) = url
         .split_once("://")
         .ok_or(ErrorCode::HttpRequestUriInvalid)?;
@@ -37,14 +72,26 @@ fn exchange(url: &str) -> Result<IncomingResponse, ErrorCode> {
     request
         .set_path_with_query(Some(if path.is_empty() { "/" } else { path }))
         .map_err(invalid)?;
+    let bytes = target.number("send", 0);
+    if bytes > 0 {
+        request.set_method(&Method::Post).map_err(invalid)?;
+    }
     let body = request.body().map_err(invalid)?;
-    let response = outgoing_handler::handle(request, None)?;
-    OutgoingBody::finish(body, None)?;
-    response.subscribe().block();
-    response
-        .get()
-        .expect("a response that is ready")
-        .expect("the first taking of a response")
+    let response = outgoing_handler::handle(request, options(target))?;
+    reply::pattern(body, bytes, 64 * 1024);
+    Ok(response)
+}
+
+fn options(target: &Target) -> Option<RequestOptions> {
+    const NS_PER_MS: u64 = 1_000_000;
+    let options = RequestOptions::new();
+    let duration = |name| Some(target.value(name)?.parse::<u64>().ok()? * NS_PER_MS);
+    let set = [
+        duration("connect_ms").map(|it| options.set_connect_timeout(Some(it))),
+        duration("first_byte_ms").map(|it| options.set_first_byte_timeout(Some(it))),
+        duration("between_bytes_ms").map(|it| options.set_between_bytes_timeout(Some(it))),
+    ];
+    set.iter().any(Option::is_some).then_some(options)
 }
 
 fn told(response: &IncomingResponse) -> String {

@@ -5,12 +5,13 @@
 //!   /echo      the request's body stream,   /spin         computes for ever
 //!              handed on as it is           /trap         executes `unreachable`
 //!   /trailers  a body, then trailers        /write?n=BYTES a body in one write
-//!                                           /clocks       reads the clocks for 5 ms, waits for both timers
+//!   /fetch?url=URL requests it             /clocks       reads the clocks for 5 ms, waits for both timers
 //! ```
 
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::exports::http::handler::Guest;
-use wasip3::http::types::{ErrorCode, Fields, Request, Response, Trailers};
+use wasip3::http::client;
+use wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme, Trailers};
 use wasip3::{wit_bindgen, wit_future, wit_stream};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -40,6 +41,13 @@ impl Guest for Service {
             "/trailers" => {
                 let trailers = fields(&[("x-trailer", "the end")])?;
                 text(200, "trailers follow\n", Some(trailers))
+            }
+            "/fetch" => {
+                let url = query.strip_prefix("url=").unwrap_or_default();
+                match fetch(url).await {
+                    Ok(told) => text(200, &told, None),
+                    Err(error) => text(200, &format!("error {error:?}\n"), None),
+                }
             }
             "/write" => {
                 let n = query
@@ -103,6 +111,27 @@ fn text(status: u16, text: &str, trailers: Option<Trailers>) -> Result<Response,
         }
     });
     Ok(response)
+}
+
+/// Requests `http://AUTHORITY/PATH`; tells the status and the body that came.
+async fn fetch(url: &str) -> Result<String, ErrorCode> {
+    let rest = url.strip_prefix("http://").ok_or(ErrorCode::HttpRequestUriInvalid)?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    // The request ends when its trailers are known: none.
+    let (end, end_out) = wit_future::new(|| Ok(None));
+    drop(end);
+    let (request, _sent) = Request::new(fields(&[])?, None, end_out, None);
+    let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+    request.set_scheme(Some(&Scheme::Http)).map_err(invalid)?;
+    request.set_authority(Some(authority)).map_err(invalid)?;
+    request.set_path_with_query(Some(path)).map_err(invalid)?;
+    let response = client::send(request).await?;
+    let status = response.get_status_code();
+    let (_received, received_out) = wit_future::new(|| Ok(()));
+    let (body, trailers) = Response::consume_body(response, received_out);
+    let body = body.collect().await;
+    trailers.await?;
+    Ok(format!("status {status}\n{}", String::from_utf8_lossy(&body)))
 }
 
 /// A body that is offered to the host in one piece.

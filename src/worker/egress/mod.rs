@@ -1,0 +1,195 @@
+//! Requests of guests to others: connected by the process that may, spoken by the worker.
+//!
+//! ```text
+//! guest ── request ──► Client ── Dial ──► egress process (rules, names, addresses) ── socket ──┐
+//!       ◄── response ──── exchange (HTTP/1.1, TLS) ◄── pool of kept-alive connections ◄────────┘
+//! ```
+//!
+//! An exchange is a task of its own: it goes on while its guest waits for something else, and ends with
+//! the future or the body that the guest holds. Its CPU time is charged to the tenant's share of the core;
+//! waiting is charged to nobody.
+
+mod dialler;
+mod error;
+mod exchange;
+mod pool;
+
+use std::cell::{Cell, OnceCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use rustls::{ClientConfig, RootCertStore};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{RequestOptions, WasiBody};
+
+use self::exchange::exchange;
+use self::pool::Pool;
+use crate::config::{Egress, Limits};
+use crate::engine::Meter;
+use crate::guest::{Answered, Outbound};
+use crate::scheduler::Account;
+use crate::worker::semaphore::Semaphore;
+use crate::worker::split::Split;
+use crate::worker::tls;
+
+pub use self::dialler::Dialler;
+
+/// What all tenants of a worker have in common.
+#[derive(Debug)]
+pub struct Network {
+    /// Who connects.
+    pub dialler: Dialler,
+    /// Whom TLS trusts.
+    pub roots: Arc<RootCertStore>,
+}
+
+impl Network {
+    /// A network that nobody connects to yet.
+    pub fn new(roots: RootCertStore) -> Rc<Self> {
+        Rc::new(Self {
+            dialler: Dialler::default(),
+            roots: Arc::new(roots),
+        })
+    }
+}
+
+/// The longest waits of one request to others.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    connect: Duration,
+    first_byte: Duration,
+    between_bytes: Duration,
+}
+
+impl Patience {
+    fn of(limits: &Limits) -> Self {
+        Self {
+            connect: Duration::from_millis(limits.subrequest_connect_ms),
+            first_byte: Duration::from_millis(limits.subrequest_first_byte_ms),
+            between_bytes: Duration::from_millis(limits.subrequest_between_bytes_ms),
+        }
+    }
+
+    /// No longer than the guest asks for.
+    fn at_most(self, options: Option<RequestOptions>) -> Self {
+        let shorter = |limit: Duration, asked: Option<Duration>| limit.min(asked.unwrap_or(limit));
+        let asked = options.unwrap_or_default();
+        Self {
+            connect: shorter(self.connect, asked.connect_timeout),
+            first_byte: shorter(self.first_byte, asked.first_byte_timeout),
+            between_bytes: shorter(self.between_bytes, asked.between_bytes_timeout),
+        }
+    }
+}
+
+/// Sends one tenant's requests from one worker.
+pub struct Client {
+    network: Rc<Network>,
+    tenant: String,
+    rules: Egress,
+    patience: Patience,
+    account: Rc<Account>,
+    places: Rc<Semaphore>,
+    pool: Rc<Pool>,
+    tls: OnceCell<Arc<ClientConfig>>,
+}
+
+impl Client {
+    /// The client of a tenant; `None` where it may connect to nothing. `known` is the one before a reload:
+    /// its connections are kept where the rules are the same.
+    pub fn new(
+        network: &Rc<Network>,
+        tenant: &crate::config::Tenant,
+        account: &Rc<Account>,
+        split: Split,
+        known: Option<&Rc<Self>>,
+    ) -> Option<Rc<Self>> {
+        if tenant.egress.is_empty() {
+            return None;
+        }
+        let known = known.filter(|known| known.rules == tenant.egress);
+        Some(Rc::new(Self {
+            network: Rc::clone(network),
+            tenant: tenant.name.clone(),
+            rules: tenant.egress.clone(),
+            patience: Patience::of(&tenant.limits),
+            account: Rc::clone(account),
+            places: Semaphore::new(split.share(tenant.limits.subrequest_concurrency).max(1)),
+            pool: known.map_or_else(Rc::default, |known| Rc::clone(&known.pool)),
+            tls: known.map_or_else(OnceCell::new, |known| known.tls.clone()),
+        }))
+    }
+
+    fn tls_config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+        if let Some(config) = self.tls.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(tls::client_config(Arc::clone(&self.network.roots))?);
+        Ok(Arc::clone(self.tls.get_or_init(|| config)))
+    }
+}
+
+/// One request's client: how many bytes its bodies may still have.
+pub struct Caller {
+    client: Rc<Client>,
+    bytes_left: Rc<Cell<u64>>,
+}
+
+impl Caller {
+    /// For a request whose subrequests' bodies may have `bytes` together.
+    pub fn new(client: Rc<Client>, bytes: u64) -> Rc<Self> {
+        let bytes_left = Rc::new(Cell::new(bytes));
+        Rc::new(Self { client, bytes_left })
+    }
+}
+
+impl Outbound for Caller {
+    fn send(
+        &self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Pin<Box<dyn Future<Output = Answered>>> {
+        let Some(place) = self.client.places.try_acquire() else {
+            return Box::pin(std::future::ready(Err(ErrorCode::ConnectionLimitReached)));
+        };
+        let (respond, answer) = oneshot::channel();
+        let exchange = exchange(
+            Rc::clone(&self.client),
+            request,
+            self.client.patience.at_most(options),
+            Rc::clone(&self.bytes_left),
+            respond,
+        );
+        let charged = Charged {
+            meter: Meter::new(Rc::clone(&self.client.account), u64::MAX),
+            inner: Box::pin(async move {
+                exchange.await;
+                drop(place);
+            }),
+        };
+        monoio::spawn(charged);
+        Box::pin(async move {
+            // The task always answers, unless the worker ends.
+            answer.await.unwrap_or(Err(ErrorCode::ConnectionTerminated))
+        })
+    }
+}
+
+/// Charges each poll to a tenant's share of the core.
+struct Charged<F> {
+    meter: Meter,
+    inner: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Charged<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { meter, inner } = &mut *self;
+        meter.charge(|| inner.as_mut().poll(cx))
+    }
+}

@@ -1,0 +1,98 @@
+//! Connections that wait for their next request: of one tenant on one worker.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+
+use crate::config::{Scheme, limits};
+use crate::worker::stream::{Reader, Writer};
+
+/// How long a connection waits.
+const IDLE: Duration = Duration::from_millis(limits::EGRESS_IDLE_MS);
+
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Its protocol.
+    pub scheme: Scheme,
+    /// A name in lower case, or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// A connection with nothing under way.
+#[derive(Debug)]
+pub struct Connection {
+    /// What comes.
+    pub reader: Reader,
+    /// What goes.
+    pub writer: Writer,
+}
+
+/// Those that wait.
+#[derive(Debug, Default)]
+pub struct Pool {
+    idle: RefCell<FxHashMap<Origin, Vec<(Instant, Connection)>>>,
+    count: Cell<usize>,
+    is_swept: Cell<bool>,
+}
+
+impl Pool {
+    /// The connection that has waited for the shortest time and is still open.
+    pub fn take(&self, origin: &Origin) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let waiting = idle.get_mut(origin)?;
+        while let Some((since, connection)) = waiting.pop() {
+            self.count.set(self.count.get() - 1);
+            if since.elapsed() < IDLE && connection.reader.is_quiet() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection, unless there are enough.
+    pub fn put(self: &Rc<Self>, origin: Origin, connection: Connection) {
+        if self.count.get() >= limits::EGRESS_IDLE_PER_TENANT_MAX {
+            return;
+        }
+        self.count.set(self.count.get() + 1);
+        let entry = (Instant::now(), connection);
+        self.idle
+            .borrow_mut()
+            .entry(origin)
+            .or_default()
+            .push(entry);
+        if !self.is_swept.replace(true) {
+            monoio::spawn(sweep(Rc::downgrade(self)));
+        }
+    }
+
+    /// Closes those that have waited for too long; whether there are others.
+    fn close_old(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|_, waiting| {
+            waiting.retain(|(since, connection)| {
+                since.elapsed() < IDLE && connection.reader.is_quiet()
+            });
+            !waiting.is_empty()
+        });
+        self.count.set(idle.values().map(Vec::len).sum());
+        self.count.get() > 0
+    }
+}
+
+/// Closes what nobody uses, for as long as something waits.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        monoio::time::sleep(IDLE / 2).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if !pool.close_old() {
+            pool.is_swept.set(false);
+            return;
+        }
+    }
+}
