@@ -10,6 +10,7 @@
 
 mod common;
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::time::Instant;
 
@@ -223,11 +224,24 @@ fn every_failure_has_its_error_and_harms_nobody() {
         .unwrap()
         .local_addr()
         .unwrap();
+    let hanging_up = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hangs_up = hanging_up.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in hanging_up.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4_096]);
+        }
+    });
     let host = local().tenant(Tenant::new("victim", "hello")).start();
     let path = |path: &str| format!("{}{path}", origin.url());
     for (url, more, told) in [
         (format!("http://{gone}/"), "", "error connection-refused\n"),
         (path("/drop"), "", "error connection-terminated\n"),
+        // It hangs up in the middle of the handshake.
+        (
+            format!("https://{hangs_up}/"),
+            "",
+            "error connection-terminated\n",
+        ),
         (path("/garbage"), "", "error http-protocol-error\n"),
         (path("/two-lengths"), "", "error http-protocol-error\n"),
         (

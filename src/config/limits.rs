@@ -105,7 +105,7 @@ limits! {
     SUBREQUESTS "subrequests", "requests", 32, 0, 10_000,
         "Requests that one request may send to others; a page made of a dozen calls fits.";
     SUBREQUEST_CONCURRENCY "subrequest_concurrency", "requests", 64, 1, 10_000,
-        "Requests to others that are under way at once over all the tenant's workers: each holds a connection and its buffers. As many as concurrency.";
+        "Requests to others that are under way at once over all the tenant's workers: each holds a connection and its buffers. As many as concurrency; each worker has one at least.";
     SUBREQUEST_BYTES "subrequest_bytes", "bytes", 64 * MIB, 0, 16 * GIB,
         "Bodies that one request sends to others and gets from them, together: what a tenant can have this host load from somebody else.";
     SUBREQUEST_CONNECT_MS "subrequest_connect_ms", "ms", 3_000, 10, MINUTE_MS,

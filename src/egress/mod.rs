@@ -15,15 +15,17 @@ mod dial;
 mod resolve;
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustc_hash::FxHashMap;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
 use self::resolve::Resolver;
@@ -31,6 +33,9 @@ use crate::config::{Egress, limits};
 use crate::control::{Caller, Dial, DialError, Dialled, FromEgress, ToEgress};
 use crate::isolation;
 use crate::sys::{AsyncChannel, Channel, process, report};
+
+/// How long the workers of a cell may ask for a tenant that has left it.
+const MOVE: Duration = Duration::from_secs(limits::EGRESS_MOVE_S);
 
 /// Runs the process for the supervisor that started it.
 pub fn run() -> ExitCode {
@@ -63,7 +68,7 @@ fn start_up() -> anyhow::Result<Ready> {
     let runtime = runtime()?;
     let egress = {
         let _inside = runtime.enter();
-        Rc::new(Dialler::new(&resolvers)?)
+        Rc::new(Dialler::new(&resolvers))
     };
     let isolation = isolation::egress::lockdown(&require)?;
     control.send(&FromEgress::Isolated(isolation), &[])?;
@@ -102,7 +107,7 @@ pub fn start_thread(
     let run = move || {
         let runtime = runtime()?;
         let _inside = runtime.enter();
-        let egress = Rc::new(Dialler::new(&resolvers).map_err(std::io::Error::other)?);
+        let egress = Rc::new(Dialler::new(&resolvers));
         let cell = caller.cell;
         egress.put(caller);
         LocalSet::new().block_on(&runtime, take_calls(egress, channel, cell))
@@ -145,25 +150,31 @@ async fn obey(egress: Rc<Dialler>, control: Channel) -> anyhow::Result<()> {
 /// Answers one worker until it is gone.
 async fn take_calls(egress: Rc<Dialler>, channel: Channel, cell: usize) -> std::io::Result<()> {
     let channel = Rc::new(AsyncChannel::new(channel)?);
-    while let Some((call, _)) = channel.recv::<Dial>().await? {
+    let places = Arc::new(Semaphore::new(limits::DIALS_PER_WORKER_MAX));
+    loop {
+        // A worker that reads no answers is not listened to.
+        let place = Arc::clone(&places).acquire_owned().await;
+        let Some((call, _)) = channel.recv::<Dial>().await? else {
+            return Ok(());
+        };
         let (egress, channel) = (Rc::clone(&egress), Rc::clone(&channel));
         tokio::task::spawn_local(async move {
             let (id, result) = (call.id, egress.connect(&call, cell).await);
-            let (outcome, stream) = match result {
-                Ok(stream) => (Ok(()), Some(stream)),
+            let (outcome, connected) = match result {
+                Ok(connected) => (Ok(()), Some(connected)),
                 Err(error) => (Err(error), None),
             };
-            let fds: Vec<_> = stream.iter().map(AsFd::as_fd).collect();
+            let fds: Vec<_> = connected.iter().map(|it| it.stream.as_fd()).collect();
             // It fails when the worker is gone.
             let _ = channel.send(&Dialled { id, outcome }, &fds).await;
+            drop(place);
         });
     }
-    Ok(())
 }
 
 /// What all calls share.
 struct Dialler {
-    resolver: Resolver,
+    resolver: Option<Resolver>,
     callers: RefCell<FxHashMap<String, Rc<Known>>>,
     /// Calls under way, of all tenants.
     calls: Rc<Cell<usize>>,
@@ -172,9 +183,24 @@ struct Dialler {
 /// A tenant, as far as this process knows it.
 struct Known {
     cell: usize,
+    /// The cell that it has left, and until when that one may ask: it finishes what is in flight.
+    former: Option<(usize, Instant)>,
     rules: Egress,
     /// Its calls under way.
     calls: Rc<Cell<usize>>,
+}
+
+impl Known {
+    fn is_of(&self, cell: usize) -> bool {
+        let former = |(former, until): (usize, Instant)| former == cell && Instant::now() < until;
+        self.cell == cell || self.former.is_some_and(former)
+    }
+}
+
+/// A connection that was made, counted until the worker has it.
+struct Connected {
+    stream: TcpStream,
+    _counted: [Counted; 2],
 }
 
 /// A call under way, counted until it is dropped.
@@ -197,21 +223,33 @@ impl Drop for Counted {
 }
 
 impl Dialler {
-    fn new(resolvers: &[SocketAddr]) -> anyhow::Result<Self> {
-        let resolver = Resolver::new(resolvers).context("cannot look names up")?;
-        Ok(Self {
-            resolver,
+    fn new(resolvers: &[SocketAddr]) -> Self {
+        let resolver = Resolver::new(resolvers);
+        // Addresses can be connected to without one.
+        let said = |error| report::line(format_args!("egress: names cannot be looked up: {error}"));
+        Self {
+            resolver: resolver.map_err(said).ok(),
             callers: RefCell::default(),
             calls: Rc::default(),
-        })
+        }
     }
 
     fn put(&self, caller: Caller) {
         let Caller { name, cell, rules } = caller;
         let mut callers = self.callers.borrow_mut();
-        let calls = callers.get(&name).map(|known| Rc::clone(&known.calls));
-        let calls = calls.unwrap_or_default();
-        callers.insert(name, Rc::new(Known { cell, rules, calls }));
+        let before = callers.get(&name);
+        let calls = before.map(|known| Rc::clone(&known.calls));
+        let former = before.and_then(|known| match known.cell == cell {
+            true => known.former,
+            false => Some((known.cell, Instant::now() + MOVE)),
+        });
+        let known = Known {
+            cell,
+            former,
+            rules,
+            calls: calls.unwrap_or_default(),
+        };
+        callers.insert(name, Rc::new(known));
     }
 
     fn remove(&self, name: &str) {
@@ -219,20 +257,25 @@ impl Dialler {
     }
 
     /// A connection to where a tenant of that cell wants to.
-    async fn connect(&self, call: &Dial, cell: usize) -> Result<std::net::TcpStream, DialError> {
+    async fn connect(&self, call: &Dial, cell: usize) -> Result<Connected, DialError> {
         let known = self.callers.borrow().get(&call.tenant).map(Rc::clone);
-        let known = known.filter(|known| known.cell == cell);
+        let known = known.filter(|known| known.is_of(cell));
         let known = known.ok_or(DialError::Denied)?;
-        let _of_all = Counted::try_new(&self.calls, limits::DIALS_MAX).ok_or(DialError::Busy)?;
-        let _of_tenant =
+        let of_all = Counted::try_new(&self.calls, limits::DIALS_MAX).ok_or(DialError::Busy)?;
+        let of_tenant =
             Counted::try_new(&known.calls, limits::DIALS_PER_TENANT_MAX).ok_or(DialError::Busy)?;
         let limit = Duration::from_millis(call.timeout_ms.min(limits::DIAL_MS_MAX));
         let connected = async {
-            let addresses = self.addresses(call, &known.rules).await?;
-            dial::dial(&addresses).await
+            // What is left is for connecting.
+            let addresses = self.addresses(call, &known.rules);
+            let addresses = tokio::time::timeout(limit * 2 / 3, addresses).await;
+            dial::dial(&addresses.unwrap_or(Err(DialError::DnsTimeout))?).await
         };
         let connected = tokio::time::timeout(limit, connected).await;
-        connected.unwrap_or(Err(DialError::TimedOut))
+        Ok(Connected {
+            stream: connected.unwrap_or(Err(DialError::TimedOut))?,
+            _counted: [of_all, of_tenant],
+        })
     }
 
     /// The addresses of a destination that may be connected to; never empty.
@@ -245,7 +288,9 @@ impl Dialler {
                 return Err(DialError::Denied);
             }
             Err(_) => {
-                let mut found = self.resolver.lookup(&call.host).await?;
+                let none = || DialError::Dns("no name server".to_owned());
+                let resolver = self.resolver.as_ref().ok_or_else(none)?;
+                let mut found = resolver.lookup(&call.host).await?;
                 found.retain(|address| rules.allows_resolved(scheme, *address, port));
                 found
             }

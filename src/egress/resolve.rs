@@ -10,6 +10,7 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::system_conf;
 
 use crate::config::limits;
@@ -75,7 +76,13 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 fn of(error: NetError) -> DialError {
     match error {
         NetError::Timeout => DialError::DnsTimeout,
-        NetError::Dns(DnsError::NoRecordsFound(_)) => DialError::NotFound,
-        other => DialError::Dns(other.to_string()),
+        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain => DialError::NotFound,
+            ResponseCode::NoError => DialError::Dns("NODATA".to_owned()),
+            code => DialError::Dns(code.to_str().to_owned()),
+        },
+        NetError::Dns(DnsError::ResponseCode(code)) => DialError::Dns(code.to_str().to_owned()),
+        // What exactly is this host's business.
+        _ => DialError::Dns("no answer".to_owned()),
     }
 }

@@ -196,6 +196,7 @@ pub(super) fn link_outgoing_handler(linker: &mut Linker<State>) -> wasmtime::Res
                 Some(Ok(response)) => response,
             };
             let (parts, body) = response.into_parts();
+            state.host_memory.take_answer(&parts.headers)?;
             let response = HostIncomingResponse {
                 status: parts.status.as_u16(),
                 headers: FieldMap::new_immutable(&mut state.hooks, parts.headers),

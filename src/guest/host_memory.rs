@@ -41,6 +41,16 @@ impl Allowance {
     }
 }
 
+impl Allowance {
+    /// The answer to a request of the guest's own: its fields, and what its body holds.
+    pub(super) fn take_answer(&mut self, headers: &http::HeaderMap) -> Result<(), FieldMapError> {
+        let costs = headers
+            .iter()
+            .map(|(name, value)| cost(name.as_str(), value.as_bytes()));
+        self.take(costs.sum::<usize>() + BODY_BYTES)
+    }
+}
+
 fn cost(name: &str, value: &[u8]) -> usize {
     name.len() + value.len() + FIELD_BYTES
 }

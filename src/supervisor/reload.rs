@@ -81,6 +81,8 @@ impl Supervisor {
         self.host.cells = host.cells;
         let arranged = self.cells.arrange(&self.host.cells);
         let changes = self.roster.apply(&self.host.tenants, &self.cells);
+        // First: a worker's next request goes by the new rules.
+        self.tell_egress(&changes);
         self.tell_workers(&changes);
         self.note_leaving(&changes, arranged.gone);
         if let Err(error) = self.arrange_groups() {
@@ -93,7 +95,6 @@ impl Supervisor {
         if let Some(broker) = &mut self.broker.child {
             messages::tell_broker(broker, &changes);
         }
-        self.tell_egress(&changes);
         let count = |wanted: fn(&Change) -> bool| changes.iter().filter(|c| wanted(c)).count();
         Some(format!(
             "reloaded: {} added, {} changed, {} removed; {} tenants",

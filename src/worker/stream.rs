@@ -104,7 +104,8 @@ impl Reader {
     /// Whether nothing has come, not even the end, of a connection on which nothing is due.
     pub fn is_quiet(&self) -> bool {
         // What TLS says between two answers, it says at once; what comes later is mostly its end.
-        self.buf.is_empty() && !self.torn && fd::would_block(&self.half)
+        let is_read = self.tls.as_ref().is_none_or(|tls| tls.is_quiet());
+        self.buf.is_empty() && !self.torn && is_read && fd::would_block(&self.half)
     }
 
     /// The connection's descriptor.

@@ -117,6 +117,14 @@ impl Tls {
         }
     }
 
+    /// Whether nothing came that was not taken, and the other side has not said that it ends.
+    pub fn is_quiet(&self) -> bool {
+        let state = self.connection.borrow_mut().process_new_packets();
+        let is_open =
+            |it: rustls::IoState| it.plaintext_bytes_to_read() == 0 && !it.peer_has_closed();
+        self.records.borrow().is_empty() && state.is_ok_and(is_open)
+    }
+
     /// Encrypts `bytes`; [`records`](Self::records) has them then.
     ///
     /// # Errors

@@ -193,8 +193,17 @@ impl FromStr for EgressRule {
 fn split_port(text: &str) -> Result<(&str, Option<u16>), EgressError> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
+            Some((host, _)) if !host.contains(':') => {
+                return fail(
+                    "brackets around what is no IPv6 address",
+                    "the host without them",
+                );
+            }
             Some((host, "")) => (host, None),
-            Some((host, port)) => (host, port.strip_prefix(':')),
+            Some((host, port)) => match port.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None => return fail("no `:` after the bracket", "[fd00::/8]:8443"),
+            },
             None => return fail("a bracket that is not closed", "[fd00::/8]:8443"),
         },
         // A bare IPv6 address has no port.

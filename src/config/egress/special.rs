@@ -9,24 +9,25 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// IPv4: network, length, what it is.
 const SPECIAL_V4: &[([u8; 4], u8)] = &[
-    ([0, 0, 0, 0], 8),       // this host, this network
-    ([10, 0, 0, 0], 8),      // private
-    ([100, 64, 0, 0], 10),   // shared by carriers
-    ([127, 0, 0, 0], 8),     // loopback
-    ([169, 254, 0, 0], 16),  // link-local, and the metadata services of clouds
-    ([172, 16, 0, 0], 12),   // private
-    ([192, 0, 0, 0], 24),    // protocol assignments
-    ([192, 0, 2, 0], 24),    // documentation
-    ([192, 31, 196, 0], 24), // AS112
-    ([192, 52, 193, 0], 24), // multicast relays
-    ([192, 88, 99, 0], 24),  // relays of 6to4, given up
-    ([192, 168, 0, 0], 16),  // private
-    ([192, 175, 48, 0], 24), // AS112
-    ([198, 18, 0, 0], 15),   // benchmarks
-    ([198, 51, 100, 0], 24), // documentation
-    ([203, 0, 113, 0], 24),  // documentation
-    ([224, 0, 0, 0], 4),     // multicast
-    ([240, 0, 0, 0], 4),     // reserved, and broadcast
+    ([0, 0, 0, 0], 8),        // this host, this network
+    ([10, 0, 0, 0], 8),       // private
+    ([100, 64, 0, 0], 10),    // shared by carriers
+    ([127, 0, 0, 0], 8),      // loopback
+    ([168, 63, 129, 16], 32), // the metadata service of a cloud, in nobody's registry
+    ([169, 254, 0, 0], 16),   // link-local, and the metadata services of clouds
+    ([172, 16, 0, 0], 12),    // private
+    ([192, 0, 0, 0], 24),     // protocol assignments
+    ([192, 0, 2, 0], 24),     // documentation
+    ([192, 31, 196, 0], 24),  // AS112
+    ([192, 52, 193, 0], 24),  // multicast relays
+    ([192, 88, 99, 0], 24),   // relays of 6to4, given up
+    ([192, 168, 0, 0], 16),   // private
+    ([192, 175, 48, 0], 24),  // AS112
+    ([198, 18, 0, 0], 15),    // benchmarks
+    ([198, 51, 100, 0], 24),  // documentation
+    ([203, 0, 113, 0], 24),   // documentation
+    ([224, 0, 0, 0], 4),      // multicast
+    ([240, 0, 0, 0], 4),      // reserved, and broadcast
 ];
 
 /// IPv6, but for what is outside of [`GLOBAL_V6`].

@@ -5,6 +5,7 @@
 //!             └─► answer's head ─► guest ─► body, frame by frame ─► pool, if both are complete
 //! ```
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -14,8 +15,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_channel::oneshot;
+use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, header};
+use http::{Method, Uri, header};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use monoio::net::TcpStream;
@@ -87,14 +89,21 @@ fn origin(parts: &Parts) -> Result<Origin, ErrorCode> {
     if host.is_empty() || host.len() > limits::HOST_BYTES_MAX {
         return Err(invalid());
     }
-    let port = match authority.port() {
-        None => scheme.default_port(),
-        Some(port) => match port.as_u16() {
-            0 => return Err(invalid()),
-            port => port,
-        },
+    let said = authority.as_str().strip_prefix(authority.host());
+    let port = match (said, authority.port_u16()) {
+        (Some(""), None) => scheme.default_port(),
+        (_, Some(port @ 1..)) => port,
+        _ => return Err(invalid()),
     };
     Ok(Origin { scheme, host, port })
+}
+
+/// The target in origin-form (RFC 9112 §3.2.1).
+fn target(uri: &Uri) -> Cow<'_, str> {
+    match uri.path_and_query().map_or("/", |target| target.as_str()) {
+        target if target.starts_with('/') => target.into(),
+        query => format!("/{query}").into(),
+    }
 }
 
 /// A request under way.
@@ -208,11 +217,15 @@ impl Call<'_> {
             self.respond(&answer, &inbound, respond)?;
             let mut download = pin!(self.download(&mut reader, answer.body, &inbound));
             let is_complete = poll_fn(|cx| {
-                if let Some(code) = upload.poll(cx) {
+                // A guest that is gone has not finished its request: that is seen first.
+                let downloaded = download.as_mut().poll(cx);
+                if downloaded.is_pending()
+                    && let Some(code) = upload.poll(cx)
+                {
                     inbound.fail(code.into());
                     return Poll::Ready(false);
                 }
-                download.as_mut().poll(cx)
+                downloaded
             });
             (answer.keep_alive, is_complete.await && upload.is_sent())
         };
@@ -273,7 +286,12 @@ impl Call<'_> {
         let body = RequestBody::new(Rc::clone(inbound), length);
         let mut response = http::Response::new(body.boxed_unsync());
         *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers.clone();
+        // Values of their own: those of the answer keep the whole buffer that it was read into.
+        for (name, value) in &answer.headers {
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                response.headers_mut().append(name.clone(), value);
+            }
+        }
         let respond = respond.take().ok_or(Failed::Unwanted)?;
         respond.send(Ok(response)).map_err(|_| Failed::Unwanted)
     }
@@ -364,12 +382,11 @@ impl Call<'_> {
             return Err(wrong_size(gathered));
         }
         let framing = codec::request_framing(&self.parts.method, known);
-        let uri = &self.parts.uri;
         codec::encode_request(
             &mut writer.out,
             &self.parts.method,
-            uri.path_and_query().map_or("/", |target| target.as_str()),
-            uri.authority().map_or("", |authority| authority.as_str()),
+            &target(&self.parts.uri),
+            &self.origin.authority(),
             &self.parts.headers,
             framing,
         );
@@ -531,6 +548,8 @@ mod tests {
         for (method, uri) in [
             ("GET", "http://user:secret@a.test/"),
             ("GET", "http://a.test:0/"),
+            ("GET", "http://a.test:/"),
+            ("GET", "http://a.test:99999/"),
             ("GET", "http://./"),
             ("CONNECT", "http://a.test/"),
             ("GET", "ftp://a.test/"),

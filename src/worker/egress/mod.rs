@@ -28,7 +28,7 @@ use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
 use self::exchange::exchange;
 use self::pool::Pool;
-use crate::config::{Egress, Limits};
+use crate::config::{Egress, Limits, limits};
 use crate::engine::Meter;
 use crate::guest::{Answered, Outbound};
 use crate::scheduler::Account;
@@ -45,6 +45,8 @@ pub struct Network {
     pub dialler: Dialler,
     /// Whom TLS trusts.
     pub roots: Arc<RootCertStore>,
+    /// Exchanges that may be under way at once, of all tenants.
+    pub places: Rc<Semaphore>,
 }
 
 impl Network {
@@ -53,6 +55,7 @@ impl Network {
         Rc::new(Self {
             dialler: Dialler::default(),
             roots: Arc::new(roots),
+            places: Semaphore::new(limits::EGRESS_EXCHANGES_MAX),
         })
     }
 }
@@ -108,6 +111,9 @@ impl Client {
         split: Split,
         known: Option<&Rc<Self>>,
     ) -> Option<Rc<Self>> {
+        if let Some(known) = known.filter(|known| known.rules != tenant.egress) {
+            known.pool.close();
+        }
         if tenant.egress.is_empty() {
             return None;
         }
@@ -153,7 +159,9 @@ impl Outbound for Caller {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Pin<Box<dyn Future<Output = Answered>>> {
-        let Some(place) = self.client.places.try_acquire() else {
+        let place = self.client.places.try_acquire();
+        let places = place.zip(self.client.network.places.try_acquire());
+        let Some(places) = places else {
             return Box::pin(std::future::ready(Err(ErrorCode::ConnectionLimitReached)));
         };
         let (respond, answer) = oneshot::channel();
@@ -168,7 +176,7 @@ impl Outbound for Caller {
             meter: Meter::new(Rc::clone(&self.client.account), u64::MAX),
             inner: Box::pin(async move {
                 exchange.await;
-                drop(place);
+                drop(places);
             }),
         };
         monoio::spawn(charged);

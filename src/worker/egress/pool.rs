@@ -23,6 +23,21 @@ pub struct Origin {
     pub port: u16,
 }
 
+impl Origin {
+    /// How a request names it: without the port that is its scheme's own.
+    pub fn authority(&self) -> String {
+        let Self { scheme, host, port } = self;
+        let host = match host.contains(':') {
+            true => format!("[{host}]"),
+            false => host.clone(),
+        };
+        match *port == scheme.default_port() {
+            true => host,
+            false => format!("{host}:{port}"),
+        }
+    }
+}
+
 /// A connection with nothing under way.
 #[derive(Debug)]
 pub struct Connection {
@@ -38,6 +53,8 @@ pub struct Pool {
     idle: RefCell<FxHashMap<Origin, Vec<(Instant, Connection)>>>,
     count: Cell<usize>,
     is_swept: Cell<bool>,
+    /// Its rules are not in force any more.
+    is_closed: Cell<bool>,
 }
 
 impl Pool {
@@ -56,7 +73,7 @@ impl Pool {
 
     /// Keeps a connection, unless there are enough.
     pub fn put(self: &Rc<Self>, origin: Origin, connection: Connection) {
-        if self.count.get() >= limits::EGRESS_IDLE_PER_TENANT_MAX {
+        if self.is_closed.get() || self.count.get() >= limits::EGRESS_IDLE_PER_TENANT_MAX {
             return;
         }
         self.count.set(self.count.get() + 1);
@@ -69,6 +86,13 @@ impl Pool {
         if !self.is_swept.replace(true) {
             monoio::spawn(sweep(Rc::downgrade(self)));
         }
+    }
+
+    /// Closes all that wait, and keeps none from now on.
+    pub fn close(&self) {
+        self.is_closed.set(true);
+        self.idle.take();
+        self.count.set(0);
     }
 
     /// Closes those that have waited for too long; whether there are others.
