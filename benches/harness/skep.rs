@@ -14,6 +14,8 @@ pub struct Site {
     profile: String,
     access: &'static str,
     tenants: Vec<(String, PathBuf)>,
+    /// A line of every tenant's section.
+    line: String,
 }
 
 impl Site {
@@ -29,6 +31,7 @@ impl Site {
             profile: String::new(),
             access,
             tenants: Vec::new(),
+            line: String::new(),
         };
         site.profile(profile)?;
         Ok(site)
@@ -45,6 +48,11 @@ impl Site {
             fs::write(self.file(&self.profile), profile)?;
         }
         Ok(())
+    }
+
+    /// Sets a line of every tenant's section.
+    pub fn line(&mut self, line: &str) {
+        line.clone_into(&mut self.line);
     }
 
     /// Adds a tenant that answers for `NAME.test`.
@@ -76,10 +84,10 @@ impl Site {
             self.profile, self.access,
         );
         for (name, component) in &self.tenants {
-            let component = component.display();
+            let (component, line) = (component.display(), &self.line);
             write!(
                 config,
-                "[[tenant]]\nname = \"{name}\"\ncomponent = \"{component}\"\nhosts = [\"{name}.test\"]\n\
+                "[[tenant]]\nname = \"{name}\"\ncomponent = \"{component}\"\nhosts = [\"{name}.test\"]\n{line}\n\
                  [tenant.limits]\ncpu_ms = 10000\nwall_ms = 60000\n"
             )?;
         }

@@ -78,7 +78,10 @@ fn send(url: &str, target: &Target) -> Result<FutureIncomingResponse, ErrorCode>
     }
     let body = request.body().map_err(invalid)?;
     let response = outgoing_handler::handle(request, options(target))?;
-    reply::pattern(body, bytes, 64 * 1024);
+    match bytes {
+        0 => OutgoingBody::finish(body, None)?,
+        bytes => reply::pattern(body, bytes, 64 * 1024),
+    }
     Ok(response)
 }
 
