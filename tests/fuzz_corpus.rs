@@ -8,6 +8,8 @@
     reason = "in a test, a panic is the report"
 )]
 
+#[path = "../fuzz/targets/answer.rs"]
+mod answer;
 #[path = "../fuzz/targets/artifact.rs"]
 mod artifact;
 #[path = "../fuzz/targets/component.rs"]
@@ -20,6 +22,8 @@ mod http;
 mod messages;
 #[path = "../fuzz/targets/peek.rs"]
 mod peek;
+#[path = "../fuzz/targets/rule.rs"]
+mod rule;
 
 use std::fs;
 use std::path::Path;
@@ -62,6 +66,16 @@ fn replay(target: &str, run: fn(&[u8])) {
 fn http_connection() {
     replay("http", http::run);
     replay("peek", http::run);
+}
+
+#[test]
+fn origins_answer() {
+    replay("answer", answer::run);
+}
+
+#[test]
+fn egress_rules() {
+    replay("rule", rule::run);
 }
 
 #[test]

@@ -37,7 +37,7 @@ use crate::isolation::Layer;
 
 pub use cells::{Cell, DEFAULT_CELL};
 pub use cpus::CpuSet;
-pub use egress::{Egress, EgressError, EgressRule, Scheme, roots};
+pub use egress::{Egress, EgressError, EgressRule, Scheme, is_special, roots};
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
 pub use hosts::HostError;

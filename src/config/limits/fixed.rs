@@ -147,7 +147,7 @@ fixed! {
     EGRESS_RULES_MAX: usize = 32, "rules", "egress.allow of one tenant; it travels in one control message, with hosts and environment.";
     EGRESS_RESOLVERS_MAX: usize = 8, "servers", "egress.resolvers; resolv.conf(5) has three.";
     DIALS_MAX: usize = 512, "calls", "Connections being made at once for all tenants; each holds up to five descriptors, one for each address that is tried and one for the query.";
-    DIALS_PER_TENANT_MAX: usize = 64, "calls", "Of one tenant: sixteen that connect to nowhere leave room for others.";
+    DIALS_PER_TENANT_MAX: usize = 32, "calls", "Of one tenant: eight that connect to nowhere leave half of them to others.";
     DIALS_PER_WORKER_MAX: usize = 256, "calls", "Of one worker, until it has read the answer: one that reads none holds up nobody else.";
     EGRESS_MOVE_S: u64 = 60, "s", "How long a cell may connect for a tenant that has moved to another one: it finishes what is in flight.";
     EGRESS_EXCHANGES_MAX: usize = 2_048, "requests", "To others at once, of one worker: the descriptors and buffers of clients are not theirs to take.";
