@@ -63,6 +63,11 @@ impl Default for Account {
 }
 
 impl Account {
+    /// Its part of the core beside others.
+    pub(super) fn weight(&self) -> u64 {
+        self.weight.get()
+    }
+
     /// Sets the tenant's part of the core beside others who want it, and the most that it gets of it,
     /// in thousandths. What it used stays charged.
     pub fn configure(&self, weight: u64, share_max_permille: Option<u64>) {
@@ -82,7 +87,15 @@ impl Account {
     /// Charges CPU time, from virtual time `virtual_ns` on: before that it was idle, or had had its
     /// turn. What an interactive tenant uses out of its turn does not put it behind the others by
     /// more than a bound, or a first long request would wait for all the short ones before it.
-    pub(super) fn charge(&self, cpu_ns: u64, virtual_ns: u64, lane: Lane, now_ns: u64) {
+    /// `beside` is the largest weight of those who wait in the batch lane.
+    pub(super) fn charge(
+        &self,
+        cpu_ns: u64,
+        virtual_ns: u64,
+        lane: Lane,
+        beside: u64,
+        now_ns: u64,
+    ) {
         let start = self.clock_ns.get().max(virtual_ns);
         let cost = self.cost(cpu_ns);
         let end = start.saturating_add(cost);
@@ -94,7 +107,11 @@ impl Account {
         };
         self.clock_ns.set(end);
         let mut interactive = self.interactive.get();
-        interactive.take(interactive_refill_ns(cost), now_ns);
+        // No less than it would get of the core beside any one of those who compute: half, if they are no
+        // heavier. Where the caches are theirs, a small request takes several times its CPU time.
+        let weight = self.weight.get();
+        let pairwise_ns = cpu_ns.saturating_mul(weight + beside.max(weight)) / weight;
+        interactive.take(interactive_refill_ns(cost).min(pairwise_ns), now_ns);
         self.interactive.set(interactive);
         if let Some(share) = self.share_max_permille.get() {
             let mut ceiling = self.ceiling.get();

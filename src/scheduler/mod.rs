@@ -20,6 +20,7 @@
 //! ones, or in pieces between host calls.
 
 mod account;
+mod batch;
 mod bucket;
 mod queue;
 #[cfg(test)]

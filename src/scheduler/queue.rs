@@ -16,11 +16,12 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::account::{Account, Lane};
+use super::batch::Batch;
 use super::standing::Bar;
 use super::turn::Slice;
 
 /// Virtual clock or time, in nanoseconds, and a number that keeps equals in order.
-type Key = (u64, u64);
+pub(super) type Key = (u64, u64);
 
 /// Where a tenant is while some of its guests wait.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 pub(super) struct FairQueue {
     interactive: BTreeMap<Key, Rc<Account>>,
-    batch: BTreeMap<Key, Rc<Account>>,
+    batch: Batch,
     /// Those of the batch lane who will be interactive again, by when they are.
     rising: BTreeMap<Key, Rc<Account>>,
     /// Tenants above their ceiling, by when they are below it.
@@ -70,7 +71,7 @@ impl FairQueue {
     pub(super) const fn new() -> Self {
         Self {
             interactive: BTreeMap::new(),
-            batch: BTreeMap::new(),
+            batch: Batch::new(),
             rising: BTreeMap::new(),
             throttled: BTreeMap::new(),
             bar: Bar::new(),
@@ -83,6 +84,16 @@ impl FairQueue {
     /// Whether nobody waits who might run now.
     pub(super) fn is_empty(&self) -> bool {
         self.interactive.is_empty() && self.batch.is_empty()
+    }
+
+    /// Whether no interactive tenant waits.
+    pub(super) fn is_interactive_empty(&self) -> bool {
+        self.interactive.is_empty()
+    }
+
+    /// The lane that a tenant belongs to.
+    pub(super) fn lane_of(&self, account: &Account, now_ns: u64) -> Lane {
+        account.lane(self.bar, now_ns)
     }
 
     /// Whether no batch tenant waits.
@@ -117,7 +128,7 @@ impl FairQueue {
         if lane == Lane::Interactive {
             self.demote();
         }
-        self.lane(lane).values().next().map(Rc::clone)
+        self.waiting(lane).next().map(Rc::clone)
     }
 
     /// Those who were interactive when they came and are not any more: the bar was raised.
@@ -139,16 +150,17 @@ impl FairQueue {
 
     /// Those who wait in a lane, in order.
     pub(super) fn waiting(&self, lane: Lane) -> impl Iterator<Item = &Rc<Account>> {
-        match lane {
-            Lane::Interactive => self.interactive.values(),
-            Lane::Batch => self.batch.values(),
-        }
+        let of = |it: Lane| usize::from(it == lane).wrapping_neg();
+        let interactive = self.interactive.values().take(of(Lane::Interactive));
+        let batch = self.batch.iter().map(|(_, account)| account);
+        interactive.chain(batch.take(of(Lane::Batch)))
     }
 
     /// Somebody who waits begins, and is about to be removed.
     pub(super) fn begins(&mut self) {
-        let first = |lane: &BTreeMap<Key, _>| lane.first_key_value().map(|(key, _)| key.0);
-        let clocks = [first(&self.interactive), first(&self.batch)];
+        let interactive = self.interactive.keys().next();
+        let batch = self.batch.iter().next().map(|(key, _)| key);
+        let clocks = [interactive, batch].map(|key| key.map(|key| key.0));
         // An interactive tenant may be ahead of a batch tenant: time is with the one behind.
         if let Some(clock_ns) = clocks.into_iter().flatten().min() {
             self.virtual_ns = self.virtual_ns.max(clock_ns);
@@ -164,7 +176,8 @@ impl FairQueue {
             self.virtual_ns = self.virtual_ns.max(account.clock_ns.get());
         }
         let lane = account.lane(self.bar, now_ns);
-        account.charge(slice.cpu_ns, self.virtual_ns, lane, now_ns);
+        let beside = self.batch.heaviest();
+        account.charge(slice.cpu_ns, self.virtual_ns, lane, beside, now_ns);
         // Before others, each slice counts: one long request would go first for ever.
         let out_of_turn = slice.long && lane == Lane::Interactive && !alone;
         if out_of_turn {
@@ -224,26 +237,24 @@ impl FairQueue {
                 _ => Place::Ready(lane, key),
             };
             account.place.set(Some(place));
-            self.lane(lane).insert(key, Rc::clone(account));
+            let account = Rc::clone(account);
+            match lane {
+                Lane::Interactive => drop(self.interactive.insert(key, account)),
+                Lane::Batch => self.batch.insert(key, account),
+            }
         }
     }
 
     fn unplace(&mut self, account: &Account) {
         match account.place.take() {
-            Some(Place::Ready(lane, key)) => self.lane(lane).remove(&key),
+            Some(Place::Ready(Lane::Interactive, key)) => drop(self.interactive.remove(&key)),
+            Some(Place::Ready(Lane::Batch, key)) => self.batch.remove(&key),
             Some(Place::Rising(key, rises)) => {
                 self.rising.remove(&rises);
-                self.batch.remove(&key)
+                self.batch.remove(&key);
             }
-            Some(Place::Throttled(key)) => self.throttled.remove(&key),
-            None => None,
-        };
-    }
-
-    fn lane(&mut self, lane: Lane) -> &mut BTreeMap<Key, Rc<Account>> {
-        match lane {
-            Lane::Interactive => &mut self.interactive,
-            Lane::Batch => &mut self.batch,
+            Some(Place::Throttled(key)) => drop(self.throttled.remove(&key)),
+            None => {}
         }
     }
 }

@@ -7,7 +7,9 @@
 //!
 //! Within each lane the order is that of the [`FairQueue`]. Interactive tenants go first: theirs
 //! is what a slice of somebody else would make slow. Where they closed the gate before any batch
-//! tenant ran, a batch tenant goes first after the next turn of the ring; so none starves another.
+//! tenant ran, a batch tenant goes first after the next turn of the ring; so none starves another. Each
+//! lane has half of the time where both want it: where the end of a batch tenant's guest could not be
+//! interrupted, interactive ones have as much before the next goes first.
 //!
 //! Who is next is decided when a guest begins, by what all before it have used. Several are called
 //! before, in the order that is then likely, because the runtime submits to the ring whenever it has
@@ -67,6 +69,8 @@ pub(super) struct Turn {
     batch_ran: bool,
     /// One goes first.
     batch_first: bool,
+    /// How much more time batch tenants had than interactive ones, while those waited, in nanoseconds.
+    batch_ahead_ns: u64,
     /// Tickets are counted from 1.
     tickets: u64,
 }
@@ -94,6 +98,7 @@ impl Turn {
             batch_open: false,
             batch_ran: false,
             batch_first: false,
+            batch_ahead_ns: 0,
             tickets: 0,
         }
     }
@@ -201,8 +206,19 @@ impl Turn {
         now_ns: u64,
     ) -> Vec<Waker> {
         self.used_ns += slice.running_ns;
+        self.balance(account, slice.running_ns, now_ns);
         self.queue.charge(account, slice, now_ns);
         self.call()
+    }
+
+    /// Keeps how far the batch lane is ahead: what can be interrupted takes a slice at most, what cannot
+    /// takes what it takes.
+    fn balance(&mut self, account: &Account, running_ns: u64, now_ns: u64) {
+        self.batch_ahead_ns = match self.queue.lane_of(account, now_ns) {
+            _ if self.queue.is_interactive_empty() => 0,
+            Lane::Batch => self.batch_ahead_ns.saturating_add(running_ns),
+            Lane::Interactive => self.batch_ahead_ns.saturating_sub(running_ns),
+        };
     }
 
     /// Whether a request computes, after a slice of `cpu_ns` that ended because it had to give way
@@ -226,7 +242,8 @@ impl Turn {
     /// The ring was turned: opens the gate. Gives who are next.
     pub(super) fn open(&mut self, now_ns: u64) -> Vec<Waker> {
         let passed_over = self.closed() && !self.batch_ran;
-        self.batch_first = passed_over && !self.queue.is_batch_empty();
+        let is_due = self.batch_ahead_ns <= self.gate_ns;
+        self.batch_first = passed_over && is_due && !self.queue.is_batch_empty();
         self.batch_open = self.batch_first;
         self.batch_ran = false;
         self.used_ns = 0;

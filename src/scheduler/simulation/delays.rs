@@ -66,6 +66,44 @@ fn an_interactive_tenant_works_off_what_has_piled_up() {
     }
 }
 
+/// Guests whose ends cannot be interrupted (memory that is given back), beside a tenant whose requests cost
+/// several times as much as otherwise, because the caches are never its own: it waits for some of those
+/// ends, and is served.
+#[test]
+fn ends_that_cannot_be_interrupted_do_not_starve_an_interactive_tenant() {
+    for (end_ms, cpu_us, delay_ms_max) in [
+        (3, 25, 10),
+        (10, 25, 30),
+        (3, 150, 10),
+        (10, 150, 30),
+        (10, 220, 60),
+    ] {
+        let mut worker = Worker::new(&[100; 21]);
+        for tenant in 1..=20 {
+            worker.add(Load {
+                end_ns: end_ms * MS,
+                ..Load::flood(tenant, 1, 5 * MS)
+            });
+        }
+        worker.add(Load::every(0, 500 * US, cpu_us * US));
+        worker.run(2 * SECOND);
+        worker.tenants[0].delay_ns_max = 0;
+        let served = worker.tenants[0].served;
+        let used_ns = worker.run(4 * SECOND);
+        let victim = &worker.tenants[0];
+        let served = victim.served - served;
+        assert!(served >= 7_900, "{end_ms} {cpu_us}: {served}");
+        let delay_us = victim.delay_ns_max / US;
+        assert!(
+            delay_us <= delay_ms_max * 1_000,
+            "{end_ms} {cpu_us}: {delay_us} µs"
+        );
+        // Nor do the others starve.
+        let others_ns: u64 = used_ns[1..].iter().sum();
+        assert!(others_ns >= 2 * SECOND, "{end_ms} {cpu_us}: {others_ns}");
+    }
+}
+
 /// Nor can a hundred earn a place before the others, and all compute when they have it: each that does
 /// doubles what the next one must have earned. Only those with as much as there can be have a slice each,
 /// and that only once; after each, a batch tenant has one.

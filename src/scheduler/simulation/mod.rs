@@ -34,6 +34,8 @@ struct Load {
     cpu_ns: u64,
     /// How much of it the guest uses before it gives way by itself.
     piece_ns: u64,
+    /// What its end takes, in one piece: giving its memory back.
+    end_ns: u64,
     /// From the end of a request, or the coming of the one before, to the next.
     pause_ns: u64,
 }
@@ -47,6 +49,7 @@ impl Load {
             cpu_ns: u64::MAX,
             piece_ns: u64::MAX,
             pause_ns: 0,
+            end_ns: 0,
         }
     }
 
@@ -262,6 +265,10 @@ impl Worker {
         assert!(cpu_ns <= SLICE, "the ring waits for {cpu_ns} ns");
         guest.used_ns += cpu_ns;
         guest.left_ns -= cpu_ns;
+        if guest.left_ns == 0 {
+            self.now_ns += load.end_ns;
+        }
+        let cpu_ns = self.now_ns - start_ns;
         let tenant = &mut self.tenants[load.tenant];
         tenant.cpu_ns += cpu_ns;
         let long = self.turn.is_long(cpu_ns, guest.used_ns, cut);
