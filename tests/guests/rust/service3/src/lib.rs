@@ -5,7 +5,8 @@
 //!   /echo      the request's body stream,   /spin         computes for ever
 //!              handed on as it is           /trap         executes `unreachable`
 //!   /trailers  a body, then trailers        /write?n=BYTES a body in one write
-//!   /fetch?url=URL requests it             /clocks       reads the clocks for 5 ms, waits for both timers
+//!   /fetch?url=URL requests it             /upload       reads the body, then answers
+//!                                           /clocks       reads the clocks for 5 ms, waits for both timers
 //! ```
 
 use wasip3::clocks::{monotonic_clock, system_clock};
@@ -27,6 +28,7 @@ impl Guest for Service {
         match path {
             "/" => text(200, "Hello from skep\n", None),
             "/echo" => echo(request),
+            "/upload" => upload(request).await,
             "/sleep" => {
                 let ms = query
                     .strip_prefix("ms=")
@@ -132,6 +134,14 @@ async fn fetch(url: &str) -> Result<String, ErrorCode> {
     let body = body.collect().await;
     trailers.await?;
     Ok(format!("status {status}\n{}", String::from_utf8_lossy(&body)))
+}
+
+/// Reads the whole body, then says how long it was.
+async fn upload(request: Request) -> Result<Response, ErrorCode> {
+    let (_received, received_out) = wit_future::new(|| Ok(()));
+    let (body, _trailers) = Request::consume_body(request, received_out);
+    let bytes = body.collect().await.len();
+    text(200, &format!("{bytes} bytes\n"), None)
 }
 
 /// A body that is offered to the host in one piece.
