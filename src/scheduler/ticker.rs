@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::sys::priority;
+use crate::sys::{priority, thread};
 
 /// Calls `tick` at a fixed period until dropped. It is the only other thread of a worker, and it
 /// does nothing else: the epoch counter is one relaxed increment, read by compiled code. It runs at
@@ -26,16 +26,14 @@ impl Ticker {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let stop = Arc::clone(&stop);
-            std::thread::Builder::new()
-                .name("ticker".into())
-                .spawn(move || {
-                    // Where it may not, budgets are kept as exactly as the core is free.
-                    let _ = priority::wake_at_once();
-                    while !stop.load(Ordering::Relaxed) {
-                        std::thread::sleep(period);
-                        tick();
-                    }
-                })?
+            thread::start("ticker", move || {
+                // Where it may not, budgets are kept as exactly as the core is free.
+                let _ = priority::wake_at_once();
+                while !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep(period);
+                    tick();
+                }
+            })?
         };
         Ok(Self {
             stop,

@@ -20,6 +20,7 @@ pub mod ring;
 pub mod signal;
 pub mod support;
 pub mod swap;
+pub mod thread;
 pub mod tree;
 
 pub use async_channel::AsyncChannel;
