@@ -21,7 +21,7 @@ pub mod control;
 pub mod engine {
     pub mod inspect;
 }
-#[path = "../src/fault.rs"]
+#[path = "../src/fault/mod.rs"]
 pub mod fault;
 #[path = "../src/http/mod.rs"]
 pub mod http;

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each word of it means.
 
+mod secret;
 mod tune;
 
 use std::net::SocketAddr;
@@ -7,8 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Budget, Egress, EgressRule};
+use crate::config::{Budget, Compat, Egress, EgressRule, Store};
 
+pub use secret::{SealArgs, SecretAction, SecretArgs};
 pub use tune::{ApplyArgs, RevertArgs, SearchArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
 
 /// Where `demo` and `run` listen unless told otherwise.
@@ -59,6 +61,9 @@ pub enum Command {
     /// Tune the host: show it, check its settings, change them, put them back
     #[command(after_help = tune::EXAMPLES)]
     Tune(TuneArgs),
+    /// Make the key of a host's secrets, and seal secrets with it
+    #[command(after_help = secret::EXAMPLES)]
+    Secret(SecretArgs),
     /// Say what this host gives of each layer of isolation, and how to get the rest
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
@@ -71,6 +76,9 @@ pub enum Command {
     /// What connects for the workers; started by the supervisor
     #[command(hide = true)]
     Egress,
+    /// What keeps tenants' data; started by the supervisor
+    #[command(hide = true)]
+    Data,
     /// The broker; started by the supervisor
     #[command(hide = true)]
     Broker,
@@ -137,7 +145,9 @@ Examples:
   skep run app.wasm
   skep run app.wasm --env GREETING=hi --env DEBUG=1
   skep run app.wasm --addr 127.0.0.1:9000 --cpu-ms 50 --memory-mib 128
-  skep run app.wasm --egress https://api.example.com --egress 10.0.0.0/8";
+  skep run app.wasm --egress https://api.example.com --egress 10.0.0.0/8
+  skep run app.wasm --kv default --secret API_KEY=s3cret --config REGION=eu
+  skep run fastedge.wasm --compat fastedge --kv stats=redis://127.0.0.1";
 
 /// Arguments of `skep run`.
 #[derive(Debug, Args)]
@@ -158,6 +168,19 @@ pub struct RunArgs {
     /// File of certificates that TLS trusts, in PEM [default: the system's]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// Value that the component reads as configuration (wasi:config, FastEdge's dictionary); may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub config: Vec<(String, String)>,
+    /// Secret of the component; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub secret: Vec<(String, String)>,
+    /// Key-value store of the component: in memory, in a directory, or on a Redis server
+    /// (`redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]`); may be repeated
+    #[arg(long, value_name = "NAME[=memory|DIR|redis://...]", value_parser = parse_store)]
+    pub kv: Vec<StoreFlag>,
+    /// Answer as the host does that the component is made for
+    #[arg(long, value_name = "fastedge", value_parser = parse_compat)]
+    pub compat: Option<Compat>,
     /// CPU time of one request, in milliseconds [default: 30000]
     #[arg(long, value_name = "N")]
     pub cpu_ms: Option<u64>,
@@ -185,6 +208,47 @@ fn parse_egress(text: &str) -> Result<EgressFlag, String> {
             Ok(rule) => Ok(EgressFlag::Rule(rule)),
             Err(error) => Err(format!("{error}")),
         },
+    }
+}
+
+fn parse_compat(text: &str) -> Result<Compat, String> {
+    match text {
+        "fastedge" => Ok(Compat::Fastedge),
+        _ => Err("fastedge is right".to_owned()),
+    }
+}
+
+/// `NAME=VALUE`, of any text.
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("NAME=VALUE is right".to_owned()),
+    }
+}
+
+/// One `--kv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreFlag {
+    /// The store.
+    pub store: Store,
+    /// The directory that it is kept in.
+    pub dir: Option<PathBuf>,
+}
+
+fn parse_store(text: &str) -> Result<StoreFlag, String> {
+    let (name, place) = text.split_once('=').unwrap_or((text, "memory"));
+    let store = Store::named(name)?;
+    match place {
+        "memory" => Ok(StoreFlag { store, dir: None }),
+        "" => Err("memory, a directory or redis://... is right".to_owned()),
+        _ if place.starts_with("redis://") => {
+            let store = store.on_redis(place)?;
+            Ok(StoreFlag { store, dir: None })
+        }
+        dir => Ok(StoreFlag {
+            store,
+            dir: Some(dir.into()),
+        }),
     }
 }
 

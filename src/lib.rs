@@ -13,6 +13,7 @@ pub mod commands;
 pub mod compiler;
 pub mod config;
 pub mod control;
+pub mod data;
 pub mod demo;
 pub mod egress;
 pub mod engine;
@@ -24,5 +25,6 @@ pub mod scheduler;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod token_bucket;
 pub mod tune;
 pub mod worker;

@@ -317,7 +317,7 @@ fn compile_refuses_what_cannot_be_served() {
         ("text.wasm", "not a WebAssembly component"),
         (
             "bare.wasm",
-            "exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3",
+            "exports none of wasi:http/incoming-handler@0.2, wasi:http/handler@0.3",
         ),
         ("half.wasm", "not a WebAssembly component: "),
         (

@@ -194,7 +194,7 @@ fn what_is_no_program_is_refused_with_a_reason() {
         .collect();
     let text = |text: &str| wat::parse_str(text).unwrap();
     let cases: [(&str, Vec<u8>, &str); 11] = [
-        ("bare", PREAMBLE.to_vec(), "exports neither"),
+        ("bare", PREAMBLE.to_vec(), "exports none of"),
         (
             "noise",
             [PREAMBLE, &noise(65_536)].concat(),

@@ -15,7 +15,7 @@ use std::process::Command;
 
 use skep::config::limits::{self, Limit};
 use skep::config::{
-    Budget, Cores, Egress, EgressRule, Errors, Host, HostPattern, Limits, Machine, Profile, Tenant,
+    Budget, Cores, Egress, EgressRule, Errors, Host, HostPattern, Machine, Profile, Store, Tenant,
 };
 use skep::control::ToBroker;
 use tempfile::TempDir;
@@ -79,9 +79,9 @@ fn every_mistake_is_named_with_its_line() {
     let cases: &[(&str, &str)] = &[
         ("", ""),
         // Shape.
-        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cell, cores, env, weight, cpu_share_max, egress, limits"),
-        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, cell, tenant"),
-        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, subrequests, subrequest_concurrency, subrequest_bytes, subrequest_connect_ms, subrequest_first_byte_ms, subrequest_between_bytes_ms, handles, hostcall_bytes, table_elements"),
+        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cell, cores, env, config, compat, weight, cpu_share_max, egress, kv, secret, limits"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, data, cell, tenant"),
+        ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, whole_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, subrequests, subrequest_concurrency, subrequest_bytes, subrequest_connect_ms, subrequest_first_byte_ms, subrequest_between_bytes_ms, kv_keys, kv_bytes, cache_bytes, data_operations_per_s, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
         ("[workers]\ncores = 'all'", "skep.toml:8: workers.cores: wrong value (got 'all'); \"auto\" or a list of core numbers: [0, 1]"),
@@ -393,12 +393,7 @@ fn a_configuration_is_completed() {
         name: "a".into(),
         component: dir.path().join("ok.wasm"),
         hosts: vec![HostPattern::Exact("a.test".into())],
-        cell: "default".into(),
-        cores: Cores::Count(1),
-        env: Default::default(),
-        share: Default::default(),
-        egress: Egress::default(),
-        limits: Limits::default(),
+        ..Tenant::default()
     };
     assert_eq!(host.tenants, [expected]);
     assert_eq!(
@@ -609,6 +604,7 @@ fn the_largest_tenant_fits_a_control_message() {
     let longest_rule: EgressRule = format!("https://*.{}:65535", &host(0).to_string()[2..])
         .parse()
         .unwrap();
+    let longest_store = Store::named(&"s".repeat(limits::STORE_NAME_BYTES_MAX)).unwrap();
     let tenant = Tenant {
         name: "n".repeat(limits::TENANT_NAME_BYTES_MAX),
         component: PathBuf::from("\\".repeat(4096)),
@@ -620,7 +616,8 @@ fn the_largest_tenant_fits_a_control_message() {
         egress: Egress {
             allow: vec![longest_rule; limits::EGRESS_RULES_MAX],
         },
-        limits: Limits::default(),
+        stores: vec![longest_store; limits::STORES_PER_TENANT_MAX],
+        ..Tenant::default()
     };
     let message = serde_json::to_vec(&tenant).unwrap();
     // Room for the placement that goes with it.

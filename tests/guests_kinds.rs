@@ -243,7 +243,7 @@ fn what_cannot_run_is_rejected_and_the_reason_is_told() {
         (
             "no-handler",
             preamble.clone(),
-            "exports neither wasi:http/incoming-handler@0.2",
+            "exports none of wasi:http/incoming-handler@0.2",
         ),
         (
             "garbage",

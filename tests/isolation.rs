@@ -62,7 +62,8 @@ fn processes_have_no_capability_and_a_filter() {
     let host = serving();
     let broker = host.broker_pid().expect("there is one");
     let egress = host.egress_pid().expect("there is one");
-    for pid in host.worker_pids().into_iter().chain([broker, egress]) {
+    let data = host.data_pid().expect("there is one");
+    for pid in host.worker_pids().into_iter().chain([broker, egress, data]) {
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             assert_eq!(status(pid, set), "0000000000000000", "{set} of {pid}");
         }
@@ -145,6 +146,24 @@ fn what_connects_for_workers_has_the_network_alone() {
         let names: Vec<_> = root.map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["fd"]);
     }
+}
+
+/// It has the files of its directory, and no network at all.
+#[test]
+fn what_keeps_data_has_no_network() {
+    let host = serving();
+    let layers = doctor();
+    let pid = host.data_pid().expect("there is one");
+    let apart = namespace(pid, "net") != namespace(std::process::id(), "net");
+    assert_eq!(apart, is_on(&layers, "netns"));
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let files = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    let mut files: Vec<_> = files.filter(|path| path.is_absolute()).collect();
+    files.retain(|path| path != std::path::Path::new("/dev/null"));
+    assert!(
+        files.iter().all(|path| path.ends_with("data/kv.redb")),
+        "{files:?}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod machine;
+pub mod one_by_one;
 pub mod record;
 pub mod server;
 pub mod skep;

@@ -80,6 +80,7 @@ impl Site {
             "[listen]\nhttp = [\"127.0.0.1:{port}\"]\n\
              [workers]\ncores = [{SERVER_CORE}]\nprofile = \"{}\"\n\
              [artifacts]\ndir = \"artifacts\"\n\
+             [data]\ndir = \"data\"\n\
              [log]\naccess = \"{}\"\nfile = \"log\"\n",
             self.profile, self.access,
         );

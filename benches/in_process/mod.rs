@@ -4,7 +4,6 @@
 #![allow(dead_code)]
 #![allow(clippy::expect_used, clippy::panic)] // a bench that cannot go on says so and stops
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::io::Write;
@@ -19,11 +18,13 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::Body;
 use http_body_util::Empty;
-use skep::config::{Limits, Profile};
+use skep::config::Profile;
 use skep::control::Flavour;
 use skep::engine::meter::Metered;
 use skep::engine::{Engines, Meter, Program, settings};
-use skep::guest::{Grants, Invocation, LineSink, Response, State, Stream, invoke};
+use skep::guest::{
+    Context as GuestContext, Grants, Invocation, LineSink, Response, State, Stream, invoke,
+};
 use skep::scheduler::Account;
 
 /// A guest of `target/guests`, or of `SKEP_GUESTS`.
@@ -90,19 +91,30 @@ impl LineSink for NoLog {
 impl Tenant {
     /// A tenant with default limits.
     pub fn new() -> Self {
-        let limits = Limits::default();
+        let tenant = skep::config::Tenant::default();
         Self {
-            grants: Arc::new(Grants::of(&BTreeMap::new(), &limits)),
+            grants: Arc::new(Grants::of(&tenant)),
             sink: Rc::new(NoLog),
             account: Rc::default(),
-            cpu_budget_ns: limits.cpu_ms * 1_000_000,
+            cpu_budget_ns: tenant.limits.cpu_ms * 1_000_000,
         }
     }
 
     /// The state of a new request's store.
     pub fn state(&self) -> State {
         let meter = Rc::new(Meter::new(Rc::clone(&self.account), self.cpu_budget_ns));
-        State::new(Arc::clone(&self.grants), meter, Rc::clone(&self.sink), None)
+        State::new(self.context(&meter))
+    }
+
+    fn context(&self, meter: &Rc<Meter>) -> GuestContext {
+        GuestContext {
+            grants: Arc::clone(&self.grants),
+            meter: Rc::clone(meter),
+            sink: Rc::clone(&self.sink),
+            notes: Rc::default(),
+            outbound: None,
+            services: None,
+        }
     }
 
     /// One request: a fresh instance, called, its answer collected, dropped. Says the number of
@@ -111,10 +123,7 @@ impl Tenant {
         let meter = Rc::new(Meter::new(Rc::clone(&self.account), self.cpu_budget_ns));
         let (respond, response) = oneshot::channel();
         let call = Invocation {
-            grants: Arc::clone(&self.grants),
-            meter: Rc::clone(&meter),
-            sink: Rc::clone(&self.sink),
-            outbound: None,
+            context: self.context(&meter),
             request: request(),
             respond,
         };

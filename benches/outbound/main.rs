@@ -20,11 +20,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Parser;
 use serde::Serialize;
 
 use crate::harness::machine::{self, Machine};
+use crate::harness::one_by_one::{read_answer, times};
 use crate::harness::record::{self, Table};
 use crate::harness::server::Server;
 use crate::harness::skep::Site;
@@ -175,45 +176,6 @@ fn through(server: &Server, request: &str, count: usize) -> anyhow::Result<(f64,
         quantile(&times, 0.5),
         cpu_ns as f64 / 1_000.0 / count as f64,
     ))
-}
-
-/// How long each of these requests took, in microseconds.
-fn times(address: SocketAddr, request: &str, count: usize) -> anyhow::Result<Vec<f64>> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    let mut answer = [0; 4_096];
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let start = Instant::now();
-        stream.write_all(request.as_bytes())?;
-        let length = read_answer(&mut stream, &mut answer)?;
-        times.push(start.elapsed().as_nanos() as f64 / 1_000.0);
-        let answer = &answer[..length];
-        ensure!(
-            answer.starts_with(b"HTTP/1.1 200 "),
-            "{}",
-            answer.escape_ascii()
-        );
-    }
-    Ok(times)
-}
-
-/// Reads a whole answer, whose head says its length.
-fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<usize> {
-    let mut length = 0;
-    loop {
-        let read = stream.read(&mut buffer[length..])?;
-        ensure!(read > 0, "the connection has ended");
-        length += read;
-        let text = std::str::from_utf8(&buffer[..length])?;
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let said = head.split("content-length: ").nth(1);
-            let said = said.and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
-            if said.context("a head without a length")? <= body.len() {
-                return Ok(length);
-            }
-        }
-    }
 }
 
 /// Waits until the guest is compiled and its request to the origin is answered.

@@ -41,6 +41,7 @@ pub(super) fn check(path: &Path) -> Result<(), (String, &'static str)> {
         start.read_to_end(&mut head)
     });
     match read {
+        Ok(_) if head == CORE_MODULE && has_handler(path).is_ok_and(|has| has) => Ok(()),
         Ok(_) => recognize(&head).map_err(|(wrong, right)| (wrong.to_owned(), right)),
         Err(error) => fail(
             format!("cannot read {}: {error}", path.display()),
@@ -48,6 +49,39 @@ pub(super) fn check(path: &Path) -> Result<(), (String, &'static str)> {
         ),
     }
 }
+
+/// The export of core modules that can be made components of: those of programs for Gcore FastEdge.
+const CORE_HANDLER: &[u8] = b"gcore:fastedge/http-handler#process";
+
+/// Whether a core module seems to have it. Whether it does, the compiler says.
+fn has_handler(path: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(path)?.take(COMPONENT_BYTES_MAX);
+    let mut seen = Vec::with_capacity(SCAN_BYTES + CORE_HANDLER.len());
+    loop {
+        let kept = seen.len();
+        if file
+            .by_ref()
+            .take(SCAN_BYTES as u64)
+            .read_to_end(&mut seen)?
+            == 0
+        {
+            return Ok(false);
+        }
+        debug_assert!(kept < CORE_HANDLER.len());
+        if seen
+            .windows(CORE_HANDLER.len())
+            .any(|it| it == CORE_HANDLER)
+        {
+            return Ok(true);
+        }
+        // It may be cut here.
+        let passed = seen.len().saturating_sub(CORE_HANDLER.len() - 1);
+        seen.drain(..passed);
+    }
+}
+
+/// Read at once while looking for it.
+const SCAN_BYTES: usize = 1 << 20;
 
 /// Tells a component from what is mistaken for one.
 fn recognize(head: &[u8]) -> Result<(), (&'static str, &'static str)> {

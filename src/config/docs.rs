@@ -20,6 +20,7 @@ pub fn markdown() -> Result<String, Errors> {
     section(&mut out, "[http]", limits::HTTP);
     section(&mut out, "[[tenant]]", limits::TENANT_SHARE);
     section(&mut out, "[[cell]]", limits::CELL);
+    section(&mut out, "[data]", limits::DATA);
     section(&mut out, "[tenant.limits]", limits::TENANT);
     profiles(&mut out)?;
     fixed(&mut out);

@@ -94,6 +94,8 @@ limits! {
         "Pauses double from 1 s up to this; a program that was mended is served again within a minute.";
     REQUEST_BODY_BYTES "request_body_bytes", "bytes", GIB, 0, 16 * GIB,
         "Bodies are streamed in constant memory, so this bounds bandwidth and not memory; 1 GiB lets media uploads pass.";
+    WHOLE_BODY_BYTES "whole_body_bytes", "bytes", 5 * MIB, 0, 64 * MIB,
+        "A body that a guest has whole because its interface streams none (gcore:fastedge/http), above it 413; the host keeps it beside memory_mib. FastEdge's own limits are 1 and 5 MB.";
     LOG_LINE_BYTES "log_line_bytes", "bytes", 4 * KIB, 64, 16 * KIB,
         "A longer line is cut; escaped as JSON the longest still fits one log batch.";
     LOG_BYTES_PER_REQUEST "log_bytes_per_request", "bytes", 64 * KIB, 0, 16 * MIB,
@@ -114,6 +116,14 @@ limits! {
         "From the end of a request to others to the head of its answer; wall_ms holds beside it.";
     SUBREQUEST_BETWEEN_BYTES_MS "subrequest_between_bytes_ms", "ms", 10_000, 10, 24 * HOUR_MS,
         "Longest wait for more of a body, either way.";
+    KV_KEYS "kv_keys", "keys", 1_000_000, 0, 1_000_000_000,
+        "Of each of the tenant's stores on this host; on a Redis server, its own limits hold.";
+    KV_BYTES "kv_bytes", "bytes", 256 * MIB, 0, 1024 * GIB,
+        "Keys and values of each of the tenant's stores on this host; the file takes two to three times as much.";
+    CACHE_BYTES "cache_bytes", "bytes", 4 * MIB, 0, 64 * GIB,
+        "Keys and values of the tenant's cache, and 320 bytes an entry; what is over is evicted (S3-FIFO). 0 is no cache.";
+    DATA_OPERATIONS_PER_S "data_operations_per_s", "operations/s", 20_000, 1, 10_000_000,
+        "Calls for stores, cache and secrets, over all the tenant's workers; one takes 5 to 20 µs of a core that tenants share. A scan counts as 200, a page of keys as 20, a batch as one for 8 items and one for 16 KiB.";
     HANDLES "handles", "handles", 1_024, 16, 65_536,
         "Host resources alive at once in one instance; a hello makes about 10; Wasmtime's own default is 100,000.";
     HOSTCALL_BYTES "hostcall_bytes", "bytes", 8 * MIB, 128 * KIB, 128 * MIB,
@@ -155,6 +165,13 @@ limits! {
         "All memory of the cell's workers, guests and host together; a worker that has loaded nothing takes 15 to 27 MiB. Above it the kernel kills a worker of the cell.";
 }
 
+limits! {
+    /// Numeric keys of `[data]`.
+    DATA:
+    CACHE_MIB_MAX "cache_mib_max", "MiB", 256, 1, 1_024 * 1_024,
+        "All tenants' caches together; above it the largest one gives an eighth of what it has.";
+}
+
 /// `cpu_max` of `[[cell]]`, in cores, at the least: 1 ms, the kernel's smallest quota, in each period.
 pub const CELL_CPU_MIN: f64 = 1_000.0 / CELL_CPU_PERIOD_US as f64;
 
@@ -165,7 +182,7 @@ mod tests {
     #[test]
     fn every_default_lies_within_its_range() {
         let configurable = TENANT.iter().chain(TENANT_SHARE).chain(HTTP);
-        for limit in configurable.chain(WORKERS).chain(CELL) {
+        for limit in configurable.chain(WORKERS).chain(CELL).chain(DATA) {
             assert!(limit.allows(limit.default), "{}", limit.name);
             assert!(!limit.allows(limit.max + 1), "{}", limit.name);
         }

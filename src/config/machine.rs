@@ -50,6 +50,22 @@ pub(super) fn default_artifacts_dir() -> PathBuf {
     artifacts_dir_from(|name| std::env::var_os(name).map(PathBuf::from))
 }
 
+/// Where stores are kept by default: `$XDG_DATA_HOME/skep`, else `$HOME/.local/share/skep`, else
+/// `/var/lib/skep/data`.
+pub(super) fn default_data_dir() -> PathBuf {
+    data_dir_from(|name| std::env::var_os(name).map(PathBuf::from))
+}
+
+fn data_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let absolute = |name| variable(name).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(".local/share"));
+    let base = absolute("XDG_DATA_HOME").or_else(home);
+    base.map_or_else(
+        || Path::new("/var/lib/skep/data").to_owned(),
+        |base| base.join("skep"),
+    )
+}
+
 fn artifacts_dir_from(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
     let absolute = |name| variable(name).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")

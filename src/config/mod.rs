@@ -10,6 +10,7 @@
 mod cells;
 mod component;
 mod cpus;
+mod data;
 pub mod docs;
 mod egress;
 mod errors;
@@ -37,6 +38,7 @@ use crate::isolation::Layer;
 
 pub use cells::{Cell, DEFAULT_CELL};
 pub use cpus::CpuSet;
+pub use data::{Access, Backend, Data, RedisServer, Secret, SecretSource, Store};
 pub use egress::{Egress, EgressError, EgressRule, Scheme, is_special, roots};
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
@@ -72,6 +74,8 @@ pub struct Host {
     pub require: Vec<Layer>,
     /// How guests' requests to others are sent.
     pub network: Network,
+    /// How tenants' data is kept.
+    pub data: Data,
     /// How long a drain waits for requests in flight, in milliseconds.
     pub drain_ms: u64,
     /// The cells: [`DEFAULT_CELL`] first, then the others in file order. Never empty.
@@ -144,12 +148,32 @@ pub struct Tenant {
     pub cores: Cores,
     /// Its environment variables.
     pub env: BTreeMap<String, String>,
+    /// What its guests read as configuration.
+    pub config: BTreeMap<String, String>,
+    /// Whose programs its guests are made for, where that changes an answer.
+    pub compat: Compat,
     /// Its part of each of its workers' core.
     pub share: Share,
     /// What its guests may connect to.
     pub egress: Egress,
+    /// Its key-value stores.
+    pub stores: Vec<Store>,
+    /// Its secrets. Workers are not told where they are.
+    #[serde(skip)]
+    pub secrets: Vec<Secret>,
     /// Its budgets.
     pub limits: Limits,
+}
+
+/// Whose host a program is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compat {
+    /// Nobody's: statuses and errors say what happened.
+    #[default]
+    None,
+    /// Gcore FastEdge's: failures have its statuses, requests its header fields.
+    Fastedge,
 }
 
 /// A tenant's part of each of its workers' core.
@@ -222,6 +246,8 @@ pub struct Limits {
     pub subrequests: usize,
     /// Requests to others at once, over all the tenant's workers.
     pub subrequest_concurrency: usize,
+    /// Longest body that a guest has whole, in bytes: where its interface streams none.
+    pub whole_body_bytes: usize,
     /// Bytes of all bodies that one request sends to others and gets from them.
     pub subrequest_bytes: u64,
     /// Longest look-up, connecting and handshake, in milliseconds.
@@ -230,6 +256,14 @@ pub struct Limits {
     pub subrequest_first_byte_ms: u64,
     /// Longest wait for more of a body, in milliseconds.
     pub subrequest_between_bytes_ms: u64,
+    /// Keys of each of its stores.
+    pub kv_keys: u64,
+    /// Bytes of each of its stores.
+    pub kv_bytes: u64,
+    /// Bytes of its cache; 0: it has none.
+    pub cache_bytes: u64,
+    /// Calls for stores, cache and secrets together, each second.
+    pub data_operations_per_s: u64,
     /// Host resources (bodies, fields, streams, pollables) alive at once in one instance.
     pub handles: usize,
     /// Bytes that one host call may copy out of the guest.

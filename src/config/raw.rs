@@ -30,6 +30,8 @@ pub struct File {
     pub isolation: Isolation,
     /// `[egress]`
     pub egress: Network,
+    /// `[data]`
+    pub data: Data,
     /// `[[cell]]`
     pub cell: Vec<Spanned<Cell>>,
     /// `[[tenant]]`
@@ -167,14 +169,66 @@ pub struct Tenant {
     pub cores: Field<TenantCores>,
     /// Its environment.
     pub env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// What its guests read as configuration.
+    pub config: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Whose programs its guests are made for.
+    pub compat: Option<super::Compat>,
     /// Its part of a core beside others.
     pub weight: Field<i64>,
     /// The most that it gets of a core.
     pub cpu_share_max: Field<f64>,
     /// What its guests may connect to.
     pub egress: Egress,
+    /// Its key-value stores.
+    pub kv: Vec<Spanned<Store>>,
+    /// Its secrets.
+    pub secret: Vec<Spanned<Secret>>,
     /// Its budgets.
     pub limits: Limits,
+}
+
+/// `[[tenant.kv]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// The name that guests open it by.
+    pub name: Field<String>,
+    /// What they may do.
+    pub access: Option<super::Access>,
+    /// The name that other tenants may have it by, too.
+    pub shared: Field<String>,
+    /// The server that keeps it.
+    pub redis: Field<String>,
+    /// Stands before its keys there.
+    pub prefix: Field<String>,
+    /// Whether keys there are what guests say.
+    pub raw_keys: Option<bool>,
+}
+
+/// `[[tenant.secret]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secret {
+    /// Its name.
+    pub name: Field<String>,
+    /// The sealed file.
+    pub file: Field<String>,
+    /// The credential of systemd's.
+    pub credential: Field<String>,
+    /// When it begins to be in force.
+    pub from: Field<toml::value::Datetime>,
+}
+
+/// `[data]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// Where stores are kept.
+    pub dir: Field<String>,
+    /// The key that secrets are sealed with.
+    pub secret_key: Field<String>,
+    /// All caches together.
+    pub cache_mib_max: Field<i64>,
 }
 
 /// `[tenant.egress]`
@@ -216,6 +270,7 @@ pub struct Limits {
     pub quarantine_window_s: Field<i64>,
     pub quarantine_max_s: Field<i64>,
     pub request_body_bytes: Field<i64>,
+    pub whole_body_bytes: Field<i64>,
     pub log_line_bytes: Field<i64>,
     pub log_bytes_per_request: Field<i64>,
     pub log_bytes_per_s: Field<i64>,
@@ -226,6 +281,10 @@ pub struct Limits {
     pub subrequest_connect_ms: Field<i64>,
     pub subrequest_first_byte_ms: Field<i64>,
     pub subrequest_between_bytes_ms: Field<i64>,
+    pub kv_keys: Field<i64>,
+    pub kv_bytes: Field<i64>,
+    pub cache_bytes: Field<i64>,
+    pub data_operations_per_s: Field<i64>,
     pub handles: Field<i64>,
     pub hostcall_bytes: Field<i64>,
     pub table_elements: Field<i64>,

@@ -156,7 +156,13 @@ fn explain(report: &mut Report<'_>, span: Option<Range<usize>>, key: String, mes
         report.place(None, key, message, "see docs/CONFIG.md");
         return;
     };
+    // It may have a password in it.
+    let is_secret = key.contains(".kv") && !message.starts_with("unknown field");
     match expected {
+        _ if is_secret => {
+            let right = "see docs/CONFIG.md";
+            report.place(span, key, "wrong type or value", right);
+        }
         Some(keys) if message.starts_with("unknown field") => {
             let right = format!("known here: {}", plain_list(keys));
             report.place(span, key, "unknown key", right);

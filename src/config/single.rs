@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::errors::Errors;
 use super::limits::{self, Limit};
-use super::machine::{Machine, default_artifacts_dir};
+use super::machine::{Machine, default_artifacts_dir, default_data_dir};
 use super::{
-    AccessLog, Cell, Cores, DEFAULT_CELL, Egress, Host, HostPattern, Http, Limits, Log, Network,
-    Profile, Share, Tenant, component, tenant,
+    AccessLog, Cell, Compat, Cores, DEFAULT_CELL, Data, Egress, Host, HostPattern, Http, Limits,
+    Log, Network, Profile, Share, Tenant, component, tenant,
 };
 
 /// Workers of the demo at most: it shows isolation and not speed.
@@ -65,12 +65,10 @@ impl Host {
             name: "app".to_owned(),
             component: component.clone(),
             hosts: vec![HostPattern::Any],
-            cell: DEFAULT_CELL.to_owned(),
-            cores: Cores::Count(1),
             env,
-            share: Share::default(),
             egress,
             limits,
+            ..Tenant::default()
         };
         Ok(local_host(component, address, 1, profile, vec![tenant]))
     }
@@ -90,12 +88,7 @@ impl Host {
                 name: name.to_owned(),
                 component,
                 hosts: vec![HostPattern::Exact(format!("{name}.localhost"))],
-                cell: DEFAULT_CELL.to_owned(),
-                cores: Cores::Count(1),
-                env: BTreeMap::new(),
-                share: Share::default(),
-                egress: Egress::default(),
-                limits: Limits::default(),
+                ..Tenant::default()
             });
         }
         let source = absolute(dir.to_owned());
@@ -128,6 +121,12 @@ fn local_host(
         },
         require: Vec::new(),
         network: Network::default(),
+        data: Data {
+            dir: default_data_dir(),
+            cache_bytes_max: limits::CACHE_MIB_MAX.default << 20,
+            secret_key: None,
+            is_lasting: false,
+        },
         drain_ms: limits::DRAIN_MS.default,
         cells: vec![Cell::default()],
         tenants,
@@ -188,6 +187,7 @@ impl Default for Limits {
             quarantine_window_s: limits::QUARANTINE_WINDOW_S.default,
             quarantine_max_s: limits::QUARANTINE_MAX_S.default,
             request_body_bytes: limits::REQUEST_BODY_BYTES.default,
+            whole_body_bytes: limits::WHOLE_BODY_BYTES.default as usize,
             log_line_bytes: limits::LOG_LINE_BYTES.default as usize,
             log_bytes_per_request: limits::LOG_BYTES_PER_REQUEST.default as usize,
             log_bytes_per_s: limits::LOG_BYTES_PER_S.default,
@@ -198,9 +198,34 @@ impl Default for Limits {
             subrequest_connect_ms: limits::SUBREQUEST_CONNECT_MS.default,
             subrequest_first_byte_ms: limits::SUBREQUEST_FIRST_BYTE_MS.default,
             subrequest_between_bytes_ms: limits::SUBREQUEST_BETWEEN_BYTES_MS.default,
+            kv_keys: limits::KV_KEYS.default,
+            kv_bytes: limits::KV_BYTES.default,
+            cache_bytes: limits::CACHE_BYTES.default,
+            data_operations_per_s: limits::DATA_OPERATIONS_PER_S.default,
             handles: limits::HANDLES.default as usize,
             hostcall_bytes: limits::HOSTCALL_BYTES.default as usize,
             table_elements: limits::TABLE_ELEMENTS.default as usize,
+        }
+    }
+}
+
+impl Default for Tenant {
+    /// One without a name, a component or a host, and with every default.
+    fn default() -> Tenant {
+        Tenant {
+            name: String::new(),
+            component: PathBuf::new(),
+            hosts: Vec::new(),
+            cell: DEFAULT_CELL.to_owned(),
+            cores: Cores::Count(1),
+            env: BTreeMap::new(),
+            config: BTreeMap::new(),
+            compat: Compat::default(),
+            share: Share::default(),
+            egress: Egress::default(),
+            stores: Vec::new(),
+            secrets: Vec::new(),
+            limits: Limits::default(),
         }
     }
 }

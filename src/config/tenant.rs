@@ -47,8 +47,12 @@ pub(super) fn check_all(
             cell: one.cell(raw, cells),
             cores: one.cores(raw, &cores),
             env: one.env(raw),
+            config: one.config(raw),
+            compat: raw.compat.unwrap_or_default(),
             share: one.share(raw),
             egress: one.egress(raw),
+            stores: one.stores(&raw.kv),
+            secrets: one.secrets(&raw.secret),
             limits: one.limits(&raw.limits),
         };
         one.room(&raw.limits, &tenant, workers);
@@ -66,18 +70,18 @@ fn section(index: usize, raw: &raw::Tenant) -> String {
 }
 
 /// The checks of one tenant.
-struct One<'c, 'r, 't> {
+pub(super) struct One<'c, 'r, 't> {
     section: String,
     place: Range<usize>,
-    checker: &'c mut Checker<'r, 't>,
+    pub(super) checker: &'c mut Checker<'r, 't>,
 }
 
 impl One<'_, '_, '_> {
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.section)
     }
 
-    fn wrong(
+    pub(super) fn wrong(
         &mut self,
         span: Range<usize>,
         key: &str,
@@ -243,6 +247,47 @@ impl One<'_, '_, '_> {
         env
     }
 
+    fn config(&mut self, raw: &raw::Tenant) -> BTreeMap<String, String> {
+        let mut config = BTreeMap::new();
+        for (key, value) in &raw.config {
+            if !is_config_name(key.get_ref()) {
+                self.wrong(key.span(), "config", "not a name", CONFIG_NAME_RIGHT);
+                continue;
+            }
+            if !is_variable_value(value.get_ref()) {
+                let name = format!("config.{}", key.get_ref());
+                self.wrong(value.span(), &name, VALUE_WRONG, VALUE_RIGHT);
+            }
+            config.insert(key.get_ref().clone(), value.get_ref().clone());
+        }
+        let environment = raw
+            .env
+            .iter()
+            .map(|(key, value)| (key.get_ref(), value.get_ref()));
+        let bytes: usize = environment
+            .chain(&config)
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        if let Some((first, _)) = raw.config.first_key_value() {
+            let wrong = match (config.len() > limits::ENV_VARIABLES_MAX, bytes) {
+                (true, _) => format!("{} values are too many", config.len()),
+                (false, over) if over > limits::ENV_BYTES_MAX => {
+                    format!("names and values, with those of env, have {bytes} bytes")
+                }
+                _ => return config,
+            };
+            let right = format!(
+                "at most {} values and {} bytes",
+                limits::ENV_VARIABLES_MAX,
+                limits::ENV_BYTES_MAX
+            );
+            let key = self.key("config");
+            let report = &mut self.checker.report;
+            report.place(Some(first.span()), key, wrong, right);
+        }
+        config
+    }
+
     fn egress(&mut self, raw: &raw::Tenant) -> Egress {
         let Some(list) = &raw.egress.allow else {
             return Egress::default();
@@ -308,6 +353,7 @@ impl One<'_, '_, '_> {
             quarantine_window_s: number(&raw.quarantine_window_s, &limits::QUARANTINE_WINDOW_S),
             quarantine_max_s: number(&raw.quarantine_max_s, &limits::QUARANTINE_MAX_S),
             request_body_bytes: number(&raw.request_body_bytes, &limits::REQUEST_BODY_BYTES),
+            whole_body_bytes: number(&raw.whole_body_bytes, &limits::WHOLE_BODY_BYTES) as usize,
             log_line_bytes: number(&raw.log_line_bytes, &limits::LOG_LINE_BYTES) as usize,
             log_bytes_per_request: number(
                 &raw.log_bytes_per_request,
@@ -332,6 +378,13 @@ impl One<'_, '_, '_> {
             subrequest_between_bytes_ms: number(
                 &raw.subrequest_between_bytes_ms,
                 &limits::SUBREQUEST_BETWEEN_BYTES_MS,
+            ),
+            kv_keys: number(&raw.kv_keys, &limits::KV_KEYS),
+            kv_bytes: number(&raw.kv_bytes, &limits::KV_BYTES),
+            cache_bytes: number(&raw.cache_bytes, &limits::CACHE_BYTES),
+            data_operations_per_s: number(
+                &raw.data_operations_per_s,
+                &limits::DATA_OPERATIONS_PER_S,
             ),
             handles: number(&raw.handles, &limits::HANDLES) as usize,
             hostcall_bytes: number(&raw.hostcall_bytes, &limits::HOSTCALL_BYTES) as usize,
@@ -390,6 +443,13 @@ pub(super) fn is_variable(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
     !name.is_empty() && !starts_with_digit && name.bytes().all(allowed)
+}
+
+const CONFIG_NAME_RIGHT: &str = "1 to 256 bytes of text without control characters";
+
+fn is_config_name(name: &str) -> bool {
+    let plain = |name: &str| !name.bytes().any(|byte| byte.is_ascii_control());
+    (1..=limits::CONFIG_NAME_BYTES_MAX).contains(&name.len()) && plain(name)
 }
 
 /// Whether this can be an environment variable's value. Other control characters would take six

@@ -8,13 +8,13 @@ use toml::Spanned;
 
 use super::errors::{Errors, Report};
 use super::limits::{self, Limit};
-use super::machine::{Machine, default_artifacts_dir};
+use super::machine::{Machine, default_artifacts_dir, default_data_dir};
 use super::profile_file::read_text;
 use super::tenant;
 use super::workers::Known;
 use crate::isolation::Layer;
 
-use super::{AccessLog, Host, Http, Log, Network, Profile, raw, shape};
+use super::{AccessLog, Data, Host, Http, Log, Network, Profile, raw, shape};
 
 impl Host {
     /// Reads and checks a configuration file for this machine.
@@ -75,6 +75,7 @@ impl Checker<'_, '_> {
             log: self.log(&file.log),
             require: self.isolation(&file.isolation),
             network: self.network(&file.egress),
+            data: self.data(&file.data),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
             cells: self.cells(file),
             tenants: Vec::new(),
@@ -220,6 +221,29 @@ impl Checker<'_, '_> {
             }
         }
         layers
+    }
+
+    fn data(&mut self, raw: &raw::Data) -> Data {
+        let mib = self.limit("data", &raw.cache_mib_max, &limits::CACHE_MIB_MAX);
+        let secret_key = raw.secret_key.as_ref().map(|name| {
+            let path = self.dir.join(name.get_ref());
+            if let Err(error) = std::fs::metadata(&path) {
+                let wrong = format!("{}: {error}", path.display());
+                let right = "a file that `skep secret new-key` has written";
+                self.report
+                    .value(name.span(), "data.secret_key", wrong, right);
+            }
+            path
+        });
+        Data {
+            dir: match &raw.dir {
+                Some(dir) => self.dir.join(dir.get_ref()),
+                None => default_data_dir(),
+            },
+            cache_bytes_max: mib << 20,
+            secret_key,
+            is_lasting: true,
+        }
     }
 
     fn network(&mut self, raw: &raw::Network) -> Network {

@@ -9,7 +9,9 @@
 //! broker ──ArtifactMessage──► worker ──log lines──► broker
 //! worker ──Handover──► the mailbox of another worker of its cell
 //! supervisor ──ToEgress──► egress ──FromEgress──► supervisor
-//! worker ──Dial──► egress ──Dialled──► worker
+//! worker ──Dial──► egress ──Dialled──► worker     data ──Dial──► egress ──Dialled──► data
+//! supervisor ──ToData──► data ──FromData──► supervisor
+//! worker ──Call──► data ──Reply──► worker         a stream, see data/frame.rs
 //!
 //! with two or more cells:
 //! supervisor ──ToFront──► front ──FromWorker──► supervisor
@@ -18,15 +20,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AccessLog, Egress, HostPattern, Http, Profile, Scheme, Tenant};
+pub use crate::config::Backend;
+use crate::config::{Access, AccessLog, Egress, HostPattern, Http, Profile, Scheme, Tenant};
 use crate::isolation::{Layer, Report as Isolation};
 
 /// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Who the worker is. File descriptors: the directory of artifacts, its mailbox's receiving
-    /// end, its broker channel, its end of the log channel, its channel to the egress process, then the
-    /// sending end of the mailbox of every worker of its cell, in worker order.
+    /// end, its broker channel, its end of the log channel, its channel to the egress process, its stream
+    /// to the data process, then the sending end of the mailbox of every worker of its cell, in worker order.
     Start(Box<Start>),
     /// Adds the tenant, or replaces the one of that name, at the next `Commit`.
     Tenant(Box<Placed>),
@@ -53,6 +56,8 @@ pub enum ToWorker {
     Broker,
     /// The egress process was restarted. File descriptor: the new channel to it.
     Egress,
+    /// The data process was restarted. File descriptor: the new stream to it.
+    Data,
     /// Stop accepting, finish what is in flight within this many milliseconds, and say `Drained`.
     /// Connections that other workers still hand over are served.
     Drain {
@@ -331,6 +336,101 @@ pub enum DialError {
     /// Something else, in one line.
     Failed(String),
 }
+
+/// Supervisor to the data process.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToData {
+    /// What is kept, and where. First of all; then the egress process, each worker, tenants. File
+    /// descriptor: the file of the key that secrets are sealed with, where there is one.
+    Start {
+        /// The directory of stores.
+        dir: std::path::PathBuf,
+        /// Bytes of all caches together.
+        cache_bytes_max: u64,
+        /// Layers of isolation without which it does not start.
+        require: Vec<Layer>,
+    },
+    /// A worker was started, for the first time or again. File descriptor: the stream to it.
+    Worker {
+        /// The place of its cell: it may ask for that cell's tenants.
+        cell: usize,
+    },
+    /// The egress process was started, for the first time or again. File descriptor: the channel to it.
+    Egress,
+    /// Adds the tenant, or replaces the one of that name. File descriptors: the files of its secrets that
+    /// could be opened, in their order.
+    Tenant(Box<Owner>),
+    /// The tenant is gone; what stores hold stays.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Exit 0.
+    Stop,
+}
+
+/// A tenant, as far as its data goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// The place of its cell.
+    pub cell: usize,
+    /// Its stores.
+    pub stores: Vec<OwnedStore>,
+    /// Bytes of its cache; 0: it has none.
+    pub cache_bytes: u64,
+    /// Its secrets' slots.
+    pub secrets: Vec<OwnedSecret>,
+    /// Operations a second.
+    pub operations_per_s: u64,
+}
+
+/// A store of a tenant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnedStore {
+    /// The tenant's name for it.
+    pub name: String,
+    /// Whose keys they are: stores of one namespace are the same store.
+    pub namespace: String,
+    /// What the tenant may do.
+    pub access: Access,
+    /// Who keeps it.
+    pub backend: Backend,
+    /// Keys it may have.
+    pub keys: u64,
+    /// Bytes it may have.
+    pub bytes: u64,
+}
+
+/// A slot of a secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnedSecret {
+    /// The secret's name.
+    pub name: String,
+    /// When it begins to be in force, in Unix seconds.
+    pub from_s: u64,
+    /// Whether systemd gives the file, which may then be plain.
+    pub is_credential: bool,
+    /// Whether its file could be opened.
+    pub is_open: bool,
+}
+
+/// The data process to the supervisor.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromData {
+    /// It is locked down: what it has of each layer.
+    Isolated(Isolation),
+    /// It answers.
+    Ready,
+}
+
+/// The data process's own name among those who ask the egress process for connections. No tenant has it: a
+/// name begins with a letter.
+pub const DATA_CALLER: &str = "-data";
+
+/// Its place among cells there.
+pub const DATA_CELL: usize = usize::MAX;
 
 /// Which of a worker's engines runs a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

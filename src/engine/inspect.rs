@@ -33,8 +33,8 @@ pub enum InspectError {
     Composed,
     /// A component without an HTTP handler.
     #[error(
-        "the component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3 \
-         (it exports: {exports})"
+        "the component exports none of wasi:http/incoming-handler@0.2, wasi:http/handler@0.3 and \
+         gcore:fastedge/http-handler (it exports: {exports})"
     )]
     NoHandler {
         /// What it does export, separated by commas.
@@ -48,6 +48,13 @@ pub enum InspectError {
     )]
     TooMuchToInstantiate,
 }
+
+/// The handler of programs for Gcore FastEdge; the interface has no version.
+pub(super) const FASTEDGE_HANDLER: &str = "gcore:fastedge/http-handler";
+
+/// Prefixes of the other handlers' names.
+pub(super) const HANDLERS: [&str; 2] =
+    ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
 
 /// Finds the handler a component exports. A component with both is served through 0.3.
 ///
@@ -98,9 +105,10 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
         return Err(InspectError::Composed);
     }
     let any = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
-    if any("wasi:http/handler@0.3.") {
+    let [p3, p2] = HANDLERS;
+    if any(p3) {
         Ok(Flavour::P3)
-    } else if any("wasi:http/incoming-handler@0.2.") {
+    } else if any(p2) || any(FASTEDGE_HANDLER) {
         Ok(Flavour::P2)
     } else {
         let exports = if exports.is_empty() {

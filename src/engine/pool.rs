@@ -3,16 +3,17 @@
 use std::cell::OnceCell;
 use std::os::fd::BorrowedFd;
 
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, EngineWeak};
 use wasmtime_wasi_http::{p2, p3};
 
 use super::artifact::{self, ArtifactError};
+use super::inspect;
 use super::settings::{self, one_line};
 use super::stripes::{self, Neighbours};
 use crate::config::Profile;
 use crate::control::Flavour;
-use crate::guest::{State, link_p2, link_p3};
+use crate::guest::{AppPre, State, link_p2, link_p3};
 
 /// One flavour's engine with its pool and linker.
 struct Loaded {
@@ -44,6 +45,13 @@ pub struct Program {
     pub(crate) concurrent: bool,
 }
 
+impl Program {
+    /// Whether its answers have whole bodies, which the host keeps until they are sent.
+    pub fn answers_whole(&self) -> bool {
+        matches!(self.proxy, Proxy::FastEdge(_))
+    }
+}
+
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Program")
@@ -56,6 +64,8 @@ pub enum Proxy {
     P2(p2::bindings::ProxyPre<State>),
     /// `wasi:http/handler@0.3`.
     P3(p3::bindings::ServicePre<State>),
+    /// `gcore:fastedge/http-handler`, where there is none of the others.
+    FastEdge(AppPre<State>),
 }
 
 impl Engines {
@@ -92,6 +102,9 @@ impl Engines {
             .instantiate_pre(&component)
             .map_err(unlinkable)?;
         let proxy = match flavour {
+            Flavour::P2 | Flavour::FuelP2 if is_fastedge(&component) => {
+                Proxy::FastEdge(AppPre::new(pre).map_err(unlinkable)?)
+            }
             Flavour::P2 | Flavour::FuelP2 => {
                 Proxy::P2(p2::bindings::ProxyPre::new(pre).map_err(unlinkable)?)
             }
@@ -150,4 +163,13 @@ impl Engines {
         );
         Ok(())
     }
+}
+
+/// Whether a component, whose flavour was found before it was compiled, has FastEdge's handler and no other.
+fn is_fastedge(component: &Component) -> bool {
+    let exports = component.component_type();
+    let exports = exports.exports(component.engine());
+    let names: Vec<&str> = exports.map(|(name, _)| name).collect();
+    let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+    any(inspect::FASTEDGE_HANDLER) && !inspect::HANDLERS.iter().copied().any(any)
 }

@@ -13,6 +13,7 @@ use wasmtime::{
 use crate::config::Profile;
 use crate::config::limits;
 use crate::control::Flavour;
+use crate::engine::adapt::adapt;
 use crate::engine::inspect::{self, InspectError};
 
 /// The settings that compiled code depends on.
@@ -121,6 +122,7 @@ pub fn compile_counting(
     profile: &Profile,
     fuel: bool,
 ) -> Result<(Flavour, Vec<u8>), String> {
+    let bytes = &*adapt(bytes)?;
     let mut flavour = inspect::flavour(bytes).map_err(|e: InspectError| e.to_string())?;
     if fuel {
         flavour = flavour.with_fuel();

@@ -13,10 +13,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod fastedge;
+
 use std::fmt;
 
 use http::StatusCode;
 
+use crate::config::Compat;
 use crate::config::limits::RETRY_AFTER_S;
 
 /// Names the response field that says whose fault it is: the value is [`Fault::as_str`].
@@ -179,6 +182,24 @@ pub struct Refusal {
     pub reason: Reason,
     /// Seconds for `Retry-After`.
     pub retry_after_s: Option<u32>,
+    /// Whose host's answer it is.
+    pub compat: Compat,
+}
+
+impl Refusal {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        let own = || self.reason.status();
+        self.look().map_or_else(own, fastedge::Look::status)
+    }
+
+    /// How it looks, where that is not as everywhere.
+    pub const fn look(&self) -> Option<fastedge::Look> {
+        match self.compat {
+            Compat::None => None,
+            Compat::Fastedge => fastedge::Look::of(self.reason),
+        }
+    }
 }
 
 impl From<Reason> for Refusal {
@@ -186,6 +207,7 @@ impl From<Reason> for Refusal {
         Self {
             reason,
             retry_after_s: reason.retry_after_s(),
+            compat: Compat::None,
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Hooks {
 }
 
 /// An answer to come.
-type Sent = Pin<Box<dyn Future<Output = Answered> + Send>>;
+pub(super) type Sent = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 impl Hooks {
     /// For a guest that may send `subrequests` by way of `outbound`, if there is one.
@@ -62,7 +62,11 @@ impl Hooks {
         }
     }
 
-    fn send(
+    /// Sends a request, if the guest may send another one.
+    ///
+    /// # Errors
+    /// That it may not.
+    pub(super) fn send(
         &mut self,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,

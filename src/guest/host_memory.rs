@@ -34,7 +34,11 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    fn take(&mut self, bytes: usize) -> Result<(), FieldMapError> {
+    /// Takes this many bytes of what one request may have its host keep.
+    ///
+    /// # Errors
+    /// When there are not as many left.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), FieldMapError> {
         let left = self.0.checked_sub(bytes);
         self.0 = left.ok_or(FieldMapError::TotalSizeTooBig)?;
         Ok(())

@@ -1,7 +1,5 @@
 //! One request, one instance: made, called, dropped.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body_util::BodyExt;
@@ -13,10 +11,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{FieldMapError, WasiBody, WasiHttpView};
 
-use super::{Grants, LineSink, Outbound, State};
+use super::{Context, State, fastedge};
 use crate::engine::meter::Verdict;
 use crate::engine::settings::one_line;
-use crate::engine::{Meter, Program, Proxy};
+use crate::engine::{Program, Proxy};
 use crate::fault::Reason;
 use crate::scheduler;
 
@@ -37,14 +35,8 @@ pub struct Failure {
 
 /// Everything one call needs.
 pub struct Invocation<B> {
-    /// What all of the tenant's requests have in common.
-    pub grants: std::sync::Arc<Grants>,
-    /// The CPU account.
-    pub meter: Rc<Meter>,
-    /// Where the guest's output goes.
-    pub sink: Rc<dyn LineSink>,
-    /// Sends its requests to others, where it may have any.
-    pub outbound: Option<Rc<dyn Outbound>>,
+    /// What the guest has of its host.
+    pub context: Context,
     /// The request.
     pub request: http::Request<B>,
     /// Where the response goes.
@@ -60,13 +52,65 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<wasmtime_wasi_http::Error>,
 {
-    let (mut account, handler) = place(program, &call).await?;
-    let store = &mut account.store;
-    let result = match handler {
-        WasiProxy::P2(proxy) => handle_p2(store, &proxy, call.request, call.respond).await,
-        // On the heap, so that the future of a 0.2 request is not as large as this one's.
-        proxy => Box::pin(handle_p3(store, &proxy, call.request, call.respond)).await,
-    };
+    let Invocation {
+        context,
+        request,
+        respond,
+    } = call;
+    // The others are on the heap, so that the future of a 0.2 request is not as large as theirs.
+    match &program.proxy {
+        Proxy::P2(pre) => {
+            let (account, proxy) = place(program, &context, async |store| {
+                pre.instantiate_async(store).await
+            })
+            .await?;
+            let handle =
+                async |store: &mut Store<State>| handle_p2(store, &proxy, request, respond).await;
+            finish(account, handle).await
+        }
+        Proxy::P3(pre) => {
+            Box::pin(async {
+                let (account, proxy) = place(program, &context, async |store| {
+                    pre.instantiate_async(store).await
+                })
+                .await?;
+                let proxy = WasiProxy::P3(proxy);
+                let handle = async |store: &mut Store<State>| {
+                    handle_p3(store, &proxy, request, respond).await
+                };
+                finish(account, handle).await
+            })
+            .await
+        }
+        Proxy::FastEdge(pre) => {
+            Box::pin(async {
+                // Before there is an instance: a slow client holds none.
+                let bytes_max = context.grants.whole_body_bytes;
+                let request = fastedge::handler::gather(request, bytes_max).await?;
+                let (account, app) = place(program, &context, async |store| {
+                    pre.instantiate_async(store).await
+                })
+                .await?;
+                let handle = async |store: &mut Store<State>| {
+                    let answer =
+                        fastedge::handler::handle(store, &app, &request, bytes_max).await?;
+                    // Nobody is waiting any more when the client is gone or the time is up.
+                    let _ = respond.send(answer);
+                    Ok(())
+                };
+                finish(account, handle).await
+            })
+            .await
+        }
+    }
+}
+
+/// Runs the guest in its instance, and settles its account.
+async fn finish(
+    mut account: FuelAccount,
+    handle: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<()>,
+) -> Result<(), Failure> {
+    let result = handle(&mut account.store).await;
     account.note();
     match result {
         Ok(()) if account.is_overdrawn() => Err(Failure {
@@ -83,15 +127,16 @@ where
 /// Where memories are striped, the memories of each store are of one protection key, and the next
 /// store's of the next; when those of a key are all taken, another's are not
 /// ([`stripes`](crate::config::Profile::stripes)).
-async fn place<B>(
+async fn place<H>(
     program: &Program,
-    call: &Invocation<B>,
-) -> Result<(FuelAccount, WasiProxy), Failure> {
+    context: &Context,
+    instantiate: impl AsyncFn(&mut Store<State>) -> wasmtime::Result<H>,
+) -> Result<(FuelAccount, H), Failure> {
     let mut left = program.stripes;
     loop {
-        let mut account = open(program, call)?;
+        let mut account = open(program, context)?;
         left = left.saturating_sub(1);
-        match instantiate(&mut account.store, &program.proxy).await {
+        match instantiate(&mut account.store).await {
             Ok(handler) => return Ok((account, handler)),
             Err(error) if left > 0 && error.is::<PoolConcurrencyLimitError>() => {}
             Err(error) => {
@@ -103,37 +148,25 @@ async fn place<B>(
 }
 
 /// A store of its own for one request, within the limits of its tenant.
-fn open<B>(program: &Program, call: &Invocation<B>) -> Result<FuelAccount, Failure> {
-    let state = State::new(
-        std::sync::Arc::clone(&call.grants),
-        Rc::clone(&call.meter),
-        Rc::clone(&call.sink),
-        call.outbound.clone(),
-    );
+fn open(program: &Program, context: &Context) -> Result<FuelAccount, Failure> {
+    let grants = &context.grants;
     let mut account = FuelAccount {
-        store: Store::new(&program.engine, state),
-        limit: program.counts_fuel.then_some(call.grants.fuel),
+        store: Store::new(&program.engine, State::new(context.clone())),
+        limit: program.counts_fuel.then_some(grants.fuel),
     };
     account.open().map_err(|error| account.failure(error))?;
     let store = &mut account.store;
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(on_tick);
     store.limiter(|state| &mut state.allowance);
-    store.set_hostcall_fuel(call.grants.hostcall_bytes);
-    store.set_max_component_handles(call.grants.handles);
+    store.set_hostcall_fuel(grants.hostcall_bytes);
+    store.set_max_component_handles(grants.handles);
     if let Proxy::P3(_) = program.proxy
         && let Some(table) = store.concurrent_resource_table()
     {
-        table.set_max_capacity(call.grants.handles);
+        table.set_max_capacity(grants.handles);
     }
     Ok(account)
-}
-
-async fn instantiate(store: &mut Store<State>, proxy: &Proxy) -> wasmtime::Result<WasiProxy> {
-    Ok(match proxy {
-        Proxy::P2(pre) => WasiProxy::P2(pre.instantiate_async(store).await?),
-        Proxy::P3(pre) => WasiProxy::P3(pre.instantiate_async(store).await?),
-    })
 }
 
 /// A request's store and the fuel that it may use, where its code counts any.

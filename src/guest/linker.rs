@@ -14,7 +14,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 use super::State;
 use super::clocks::Clocks;
 use super::egress::{link_name_lookup, link_outgoing_handler};
-use super::host_memory;
+use super::{fastedge, host_memory, keyvalue};
 
 struct Streams;
 
@@ -43,7 +43,10 @@ pub fn link_p2(l: &mut Linker<State>) -> wasmtime::Result<()> {
     )?;
     host_memory::link_p2(l)?;
     link_outgoing_handler(l)?;
-    link_name_lookup(l)
+    link_name_lookup(l)?;
+    wasmtime_wasi_config::add_to_linker(l, State::config)?;
+    keyvalue::link(l)?;
+    fastedge::link(l)
 }
 
 /// Links everything that a WASI 0.3 component may import: 0.3 itself, and 0.2 for the parts of

@@ -7,15 +7,22 @@
 //! | `wasi:http/outgoing-handler`, `client` | [`egress`]: the worker's client, or `HTTP-request-denied` |
 //! | `wasi:clocks` | [`clocks`]: coarse, and waits on the worker's timers |
 //! | `wasi:cli/stdout`, `stderr` | [`stdio`]: the tenant's log |
+//! | `wasi:config` | stock; the tenant's `config` |
+//! | `wasi:keyvalue` | [`keyvalue`]: stores that the data process keeps |
+//! | `gcore:fastedge/*` | [`fastedge`]: adapters over the same |
 //! | `wasi:random`, `environment`, `exit`, … | stock |
 //! | `wasi:sockets/ip-name-lookup@0.2` | [`egress`]: `permanent-resolver-failure` |
 //! | `wasi:filesystem`, `wasi:sockets` | stock, with nothing opened and every address denied |
 
 pub mod clocks;
 mod egress;
+mod fastedge;
 mod host_memory;
 mod invoke;
+mod keyvalue;
 mod linker;
+mod notes;
+mod services;
 mod stdio;
 
 use std::collections::BTreeMap;
@@ -25,15 +32,19 @@ use std::sync::Arc;
 use send_wrapper::SendWrapper;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::config::{Limits, limits};
+use crate::config::{Compat, Tenant, limits};
 use crate::engine::{Allowance, Meter};
 use crate::scheduler;
 
 pub use egress::{Answered, Outbound};
+pub use fastedge::AppPre;
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
+pub use notes::Notes;
+pub use services::Services;
 pub use stdio::{LineSink, Stream};
 
 /// Host resources of a small request: room for them is made at once and not by growing.
@@ -44,6 +55,12 @@ const RESOURCES_USUAL: usize = 16;
 pub struct Grants {
     /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// Configuration.
+    pub config: BTreeMap<String, String>,
+    /// Names of the stores that it may open.
+    pub stores: Vec<String>,
+    /// Whose host the program is made for.
+    pub compat: Compat,
     /// Bytes of linear memory of one instance.
     pub memory_bytes: usize,
     /// Elements of all tables of one instance.
@@ -54,6 +71,8 @@ pub struct Grants {
     pub handles: usize,
     /// Bytes that one host call may copy out of the guest.
     pub hostcall_bytes: usize,
+    /// Longest body that the guest has whole, in bytes.
+    pub whole_body_bytes: usize,
     /// Longest log line, in bytes.
     pub log_line_bytes: usize,
     /// Bytes of log that one request may write.
@@ -64,19 +83,45 @@ pub struct Grants {
 
 impl Grants {
     /// What a tenant's configuration grants.
-    pub fn of(env: &BTreeMap<String, String>, limits: &Limits) -> Self {
+    pub fn of(tenant: &Tenant) -> Self {
+        let limits = &tenant.limits;
         Self {
-            env: env.clone(),
+            env: tenant.env.clone(),
+            config: tenant.config.clone(),
+            stores: tenant
+                .stores
+                .iter()
+                .map(|store| store.name.clone())
+                .collect(),
+            compat: tenant.compat,
             memory_bytes: (limits.memory_mib as usize) << 20,
             table_elements: limits.table_elements,
             fuel: limits.fuel,
             handles: limits.handles,
             hostcall_bytes: limits.hostcall_bytes,
+            whole_body_bytes: limits.whole_body_bytes,
             log_line_bytes: limits.log_line_bytes,
             log_bytes_per_request: limits.log_bytes_per_request,
             subrequests: limits.subrequests,
         }
     }
+}
+
+/// What a request's guest has of its host.
+#[derive(Clone)]
+pub struct Context {
+    /// What all of the tenant's requests have in common.
+    pub grants: Arc<Grants>,
+    /// The CPU account.
+    pub meter: Rc<Meter>,
+    /// Where the guest's output goes.
+    pub sink: Rc<dyn LineSink>,
+    /// What is noted of the request.
+    pub notes: Rc<Notes>,
+    /// Sends its requests to others, where it may have any.
+    pub outbound: Option<Rc<dyn Outbound>>,
+    /// What the host keeps for the tenant, where it keeps something.
+    pub services: Option<Rc<dyn Services>>,
 }
 
 /// The data of one request's store.
@@ -87,9 +132,13 @@ pub struct State {
     host_memory: host_memory::Allowance,
     allowance: Allowance,
     meter: SendWrapper<Rc<Meter>>,
+    notes: SendWrapper<Rc<Notes>>,
+    services: Option<SendWrapper<Rc<dyn Services>>>,
     grants: Arc<Grants>,
     output: stdio::Output,
     wall: clocks::Frozen,
+    /// Made when the guest first asks for it.
+    config: Option<Box<WasiConfigVariables>>,
     /// Made when the guest first asks for something of it: most requests never do, and seeding
     /// its random generators costs more than the whole of a small request's host calls.
     wasi: Option<Box<WasiCtx>>,
@@ -97,12 +146,15 @@ pub struct State {
 
 impl State {
     /// The state of a new request.
-    pub fn new(
-        grants: Arc<Grants>,
-        meter: Rc<Meter>,
-        sink: Rc<dyn LineSink>,
-        outbound: Option<Rc<dyn Outbound>>,
-    ) -> Self {
+    pub fn new(context: Context) -> Self {
+        let Context {
+            grants,
+            meter,
+            sink,
+            notes,
+            outbound,
+            services,
+        } = context;
         let mut table = ResourceTable::with_capacity(RESOURCES_USUAL);
         table.set_max_capacity(grants.handles);
         let mut http = WasiHttpCtx::new();
@@ -114,11 +166,26 @@ impl State {
             host_memory: host_memory::Allowance::default(),
             allowance: Allowance::new(grants.memory_bytes, grants.table_elements),
             meter: SendWrapper::new(meter),
+            notes: SendWrapper::new(notes),
+            services: services.map(SendWrapper::new),
             output: stdio::Output::new(sink, grants.log_line_bytes, grants.log_bytes_per_request),
             wall: clocks::Frozen::default(),
             grants,
+            config: None,
             wasi: None,
         }
+    }
+
+    fn config(&mut self) -> WasiConfig<'_> {
+        let variables = self.config.get_or_insert_with(|| {
+            let pairs = self.grants.config.iter();
+            Box::new(
+                pairs
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect(),
+            )
+        });
+        WasiConfig::from(&**variables)
     }
 
     fn table(&mut self) -> &mut ResourceTable {

@@ -12,6 +12,7 @@ use http::header::{DATE, HeaderMap};
 use super::framing::ResponseFraming;
 use super::head::Version;
 use super::names::{TrailerRule, is_reserved_in_response, trailer_rule};
+use crate::fault::fastedge::INTERNAL_STATUS_HEADER;
 use crate::fault::{FAULT_HEADER, REASON_HEADER, Refusal};
 
 /// Tells a client that waits to send its body (RFC 9110 §15.2.1).
@@ -95,19 +96,23 @@ pub fn encode_fault(
     head_only: bool,
     date: &[u8; 29],
 ) {
-    let Refusal {
-        reason,
-        retry_after_s,
-    } = refusal.into();
-    let body = [reason.code(), ": ", reason.explain(), "\n"];
+    let refusal = refusal.into();
+    let (reason, look) = (refusal.reason, refusal.look());
+    let body = match look {
+        Some(look) => [look.body, "", "", ""],
+        None => [reason.code(), ": ", reason.explain(), "\n"],
+    };
     let body_len = body.iter().map(|part| part.len() as u64).sum();
 
-    put_status_line(dst, reason.status());
+    put_status_line(dst, refusal.status());
     put_field(dst, "content-type", b"text/plain");
     put_field(dst, "cache-control", b"no-store");
     put_field(dst, FAULT_HEADER, reason.fault().as_str().as_bytes());
     put_field(dst, REASON_HEADER, reason.code().as_bytes());
-    if let Some(seconds) = retry_after_s {
+    if let Some(look) = look {
+        put_number_field(dst, INTERNAL_STATUS_HEADER, look.internal_status.into());
+    }
+    if let Some(seconds) = refusal.retry_after_s {
         put_number_field(dst, "retry-after", u64::from(seconds));
     }
     put_field(dst, "date", date);

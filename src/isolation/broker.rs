@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use landlock::{AccessFs, BitFlags};
+
 use super::confine;
 use super::landlock::{Rule, execute, keep_files, read_tree, write_file};
 use super::seccomp::{Allow, NOT_WRITABLE_CODE, allow, allow_if};
@@ -35,10 +37,6 @@ pub fn lockdown(directories: &[PathBuf], required: &[Layer]) -> io::Result<Repor
 }
 
 fn rules(directories: &[PathBuf]) -> io::Result<Vec<Rule>> {
-    let rule = |path: &Path, access| -> io::Result<Rule> {
-        let fd = place(path)?;
-        Ok(Rule { fd, access })
-    };
     let mut rules = vec![
         rule(Path::new("/"), read_tree())?,
         rule(Path::new("/proc/self/exe"), execute())?,
@@ -51,6 +49,12 @@ fn rules(directories: &[PathBuf]) -> io::Result<Vec<Rule>> {
         rules.push(rule(directory, keep_files())?);
     }
     Ok(rules)
+}
+
+/// What may be done at a place.
+pub(super) fn rule(path: &Path, access: BitFlags<AccessFs>) -> io::Result<Rule> {
+    let fd = place(path)?;
+    Ok(Rule { fd, access })
 }
 
 /// Opens a place in the file system, not what is there: open(2), `O_PATH`.

@@ -17,6 +17,7 @@
 pub mod broker;
 pub mod compile_job;
 mod confine;
+pub mod data;
 pub mod doctor;
 pub mod egress;
 pub mod front;

@@ -4,7 +4,7 @@
 use caps::{CapSet, Capability, CapsHashSet};
 
 use super::seccomp::{self, Allow, allow};
-use super::{Layer, Report, State, broker, compile_job, egress, front, worker};
+use super::{Layer, Report, State, broker, compile_job, data, egress, front, worker};
 
 /// Locks the supervisor down as far as its work allows: the capabilities that starting and locking
 /// down children takes, and no other.
@@ -17,6 +17,7 @@ pub fn lockdown() -> Report {
         broker::CALLS,
         broker::START,
         compile_job::CALLS,
+        data::CALLS,
         front::CALLS,
         egress::CALLS,
         worker::CALLS,

@@ -30,6 +30,7 @@ impl Supervisor {
         self.drain_front();
         self.broker.restart_ns = None;
         self.egress.restart_ns = None;
+        self.data.restart_ns = None;
     }
 
     /// Has a worker finish what is in flight.

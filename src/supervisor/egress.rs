@@ -29,6 +29,7 @@ impl Supervisor {
         for placed in self.roster.tenants() {
             self.tell_of(&mut egress, placed);
         }
+        self.rewire_data(&mut egress)?;
         let mut wired = Vec::new();
         for index in self.workers.keys() {
             wired.push((*index, self.wire_egress(self.cells.of_worker(*index))?));

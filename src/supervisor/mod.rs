@@ -29,6 +29,7 @@
 mod backoff;
 mod cells;
 mod child;
+mod data;
 mod drain;
 mod egress;
 mod front;

@@ -41,6 +41,7 @@ fn need_restart(old: &Host, new: &Host) -> Vec<&'static str> {
         ("log", old.log != new.log),
         ("isolation.require", old.require != new.require),
         ("egress", old.network != new.network),
+        ("data", old.data != new.data),
     ];
     settings
         .into_iter()
@@ -83,6 +84,7 @@ impl Supervisor {
         let changes = self.roster.apply(&self.host.tenants, &self.cells);
         // First: a worker's next request goes by the new rules.
         self.tell_egress(&changes);
+        self.tell_data(&changes);
         self.tell_workers(&changes);
         self.note_leaving(&changes, arranged.gone);
         if let Err(error) = self.arrange_groups() {

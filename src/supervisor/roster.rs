@@ -188,11 +188,7 @@ mod tests {
             name: name.into(),
             component: component.into(),
             hosts: vec![HostPattern::Exact(format!("{name}.test"))],
-            cell: DEFAULT_CELL.into(),
             cores,
-            env: Default::default(),
-            share: Default::default(),
-            egress: crate::config::Egress::default(),
             limits: Limits {
                 cpu_ms: 50,
                 wall_ms: 1000,
@@ -208,6 +204,7 @@ mod tests {
                 table_elements: 1,
                 ..Limits::default()
             },
+            ..Tenant::default()
         }
     }
 

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::config::Host;
-use crate::control::{FromBroker, FromEgress, FromWorker};
+use crate::control::{FromBroker, FromData, FromEgress, FromWorker};
 use crate::supervisor::child::Child;
 use crate::supervisor::front::Accepting;
 use crate::supervisor::start::{Slot, Supervisor};
@@ -79,7 +79,9 @@ impl Supervisor {
             if self.committed() {
                 // A broker that cannot use its directory never becomes ready.
                 let is_ready = |slot: &Slot| slot.child.as_ref().is_some_and(|it| it.ready);
-                let has_others = is_ready(&self.broker) && is_ready(&self.egress);
+                let has_others = [&self.broker, &self.egress, &self.data]
+                    .into_iter()
+                    .all(is_ready);
                 if phase == Phase::Starting && has_others {
                     phase = Phase::Serving;
                     self.say_serving();
@@ -95,8 +97,11 @@ impl Supervisor {
                 phase = Phase::Stopping;
                 self.stop_broker();
                 self.stop_egress();
+                self.stop_data();
             }
-            let is_gone = self.broker.child.is_none() && self.egress.child.is_none();
+            let is_gone = [&self.broker, &self.egress, &self.data]
+                .into_iter()
+                .all(|slot| slot.child.is_none());
             if phase == Phase::Stopping && is_gone {
                 return Ok(());
             }
@@ -107,7 +112,12 @@ impl Supervisor {
         self.workers
             .values_mut()
             .map(|worker| &mut worker.slot)
-            .chain([&mut self.broker, &mut self.egress, &mut self.front.slot])
+            .chain([
+                &mut self.broker,
+                &mut self.egress,
+                &mut self.data,
+                &mut self.front.slot,
+            ])
     }
 
     fn children(&mut self) -> impl Iterator<Item = &mut Child> {
@@ -122,6 +132,7 @@ impl Supervisor {
         for slot in self.workers.values().map(|worker| &worker.slot).chain([
             &self.broker,
             &self.egress,
+            &self.data,
             &self.front.slot,
         ]) {
             let times = [
@@ -198,6 +209,14 @@ impl Supervisor {
                 }
             }
         }
+        if let Some(data) = &mut self.data.child {
+            for message in data.hear::<FromData>() {
+                match message {
+                    FromData::Isolated(layers) => isolated.push(("data", layers.line())),
+                    FromData::Ready => data.ready = true,
+                }
+            }
+        }
         for (kind, line) in isolated {
             self.say_isolation(kind, line);
         }
@@ -220,6 +239,7 @@ impl Supervisor {
             .chain([
                 ("broker".into(), true),
                 ("egress".into(), true),
+                ("data".into(), true),
                 ("front".into(), self.front.accepting == Accepting::Front),
             ])
             .collect();
@@ -268,6 +288,10 @@ impl Supervisor {
         if due(&self.egress) {
             let result = self.start_egress();
             settle(&mut self.egress, "egress", result, now_ns);
+        }
+        if due(&self.data) {
+            let result = self.start_data();
+            settle(&mut self.data, "data", result, now_ns);
         }
         if due(&self.front.slot) {
             let result = self.start_front();

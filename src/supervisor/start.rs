@@ -21,7 +21,7 @@ use crate::supervisor::front::{Accepting, Front, Leaving};
 use crate::supervisor::groups::Groups;
 use crate::supervisor::pids::PidFiles;
 use crate::supervisor::roster::Roster;
-use crate::supervisor::{Addresses, ServeError, messages};
+use crate::supervisor::{Addresses, ServeError, data, messages};
 use crate::sys::channel::Channel;
 use crate::sys::signal::Signals;
 use crate::sys::{listen, process, report};
@@ -66,6 +66,7 @@ pub(super) struct Supervisor {
     pub(super) listeners: Vec<Vec<Rc<OwnedFd>>>,
     pub(super) broker: Slot,
     pub(super) egress: Slot,
+    pub(super) data: Slot,
     pub(super) front: Front,
     pub(super) leaving: Leaving,
     pub(super) http: Vec<std::net::SocketAddr>,
@@ -111,6 +112,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         listeners,
         broker: Slot::default(),
         egress: Slot::default(),
+        data: Slot::default(),
         front: Front::default(),
         leaving: Leaving::default(),
         http,
@@ -126,6 +128,9 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
     supervisor
         .start_egress()
         .map_err(|source| spawn_error("egress".into(), source))?;
+    supervisor
+        .start_data()
+        .map_err(|source| spawn_error("data".into(), source))?;
     for cell in arranged.added {
         let added = supervisor.add_workers(cell);
         added.map_err(system("making mailboxes"))?;
@@ -234,6 +239,8 @@ impl Supervisor {
         ];
         fds.extend(wiring);
         fds.push(egress);
+        let (data, data_side) = data::wire(cell)?;
+        fds.push(data);
         let of_cell = self.workers.range(self.cells.workers(cell));
         fds.extend(of_cell.map(|(_, worker)| worker.mailbox_send.clone()));
         child.say(Message::new(&ToWorker::Start(Box::new(start)), fds)?);
@@ -243,6 +250,9 @@ impl Supervisor {
         }
         if let Some(egress) = &mut self.egress.child {
             egress.say(egress_side);
+        }
+        if let Some(data) = &mut self.data.child {
+            data.say(data_side);
         }
         if let Some(worker) = self.workers.get_mut(&index) {
             worker.slot.child = Some(child);

@@ -16,12 +16,12 @@ use std::time::Duration;
 use crate::config::Limits;
 use crate::fault::{Reason, Refusal};
 use crate::scheduler;
+use crate::token_bucket::TokenBucket;
 use crate::worker::quarantine::{Change, Entry, Quarantine, Rules, Verdict};
 use crate::worker::runtime::within;
 use crate::worker::semaphore::{Permit, Semaphore};
 use crate::worker::slots::{Holder, Slot, SlotsOf};
 use crate::worker::split::Split;
-use crate::worker::token_bucket::TokenBucket;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -166,5 +166,6 @@ fn later(reason: Reason, wait_ns: u64) -> Refusal {
     Refusal {
         reason,
         retry_after_s: Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
+        ..reason.into()
     }
 }

@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use monoio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::config::limits;
+use crate::config::{Compat, limits};
 use crate::control::Handover;
 use crate::fault::Reason;
 use crate::http::{self as codec, BodyDecoder, Chunk, Parsed, RequestHead, Version};
@@ -277,7 +277,8 @@ impl Connection {
         reason: Reason,
         started: Instant,
     ) -> Next {
-        let asked = self.core.asked(&head);
+        let compat = tenant.map(|it| it.placed.tenant.compat);
+        let asked = self.core.asked(&head, compat.unwrap_or_default());
         let outcome = refuse(&mut self.writer, &asked, reason).await;
         let access = self.core.log.wants_access().then(|| Access::of(&mut head));
         self.core
@@ -289,6 +290,7 @@ impl Connection {
     /// Answers bytes that are no request.
     async fn reject(&mut self, reason: Reason) -> Next {
         let asked = Asked {
+            compat: Compat::None,
             method: http::Method::GET,
             version: Version::Http11,
             keep_alive: false,

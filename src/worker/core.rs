@@ -9,7 +9,7 @@ use monoio::io::Canceller;
 use nix::sys::socket::{Shutdown, shutdown};
 use rustc_hash::FxHashMap;
 
-use crate::config::{Http, Profile, limits};
+use crate::config::{Compat, Http, Profile, limits};
 use crate::engine::Engines;
 use crate::engine::meter::Metered;
 use crate::fault::Reason;
@@ -132,8 +132,9 @@ impl Core {
     }
 
     /// How to answer a request.
-    pub fn asked(&self, head: &RequestHead) -> Asked {
+    pub fn asked(&self, head: &RequestHead, compat: Compat) -> Asked {
         Asked {
+            compat,
             method: head.method.clone(),
             version: head.version,
             keep_alive: head.keep_alive && !self.draining.get(),

@@ -20,14 +20,16 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 use wasmtime_wasi_http::Error;
 
+use crate::config::Compat;
 use crate::engine::meter::Metered;
 use crate::engine::{Meter, Program};
 use crate::fault::{Reason, Refusal};
-use crate::guest::{Failure, Invocation, Response, invoke};
+use crate::guest::{Context as GuestContext, Failure, Invocation, Notes, Response, invoke};
 use crate::http::{self as codec, BodyDecoder, BodyLength, RequestHead};
 use crate::scheduler;
 use crate::worker::admission::Admitted;
 use crate::worker::core::Core;
+use crate::worker::forwarded;
 use crate::worker::inbound::{Inbound, RequestBody, pump};
 use crate::worker::outbound::{self, Asked, Sent};
 use crate::worker::runtime::within;
@@ -45,6 +47,8 @@ pub struct Outcome {
     pub cpu_ns: u64,
     /// Fuel that the guest used, where it counts any and has ended by itself.
     pub fuel: Option<u64>,
+    /// What the guest says about the request.
+    pub diag: Option<Box<str>>,
 }
 
 /// What the three parts tell each other.
@@ -70,12 +74,12 @@ impl Progress {
 pub async fn exchange(
     core: &Rc<Core>,
     tenant: &Rc<Tenant>,
-    head: RequestHead,
+    mut head: RequestHead,
     decoder: &mut BodyDecoder,
     reader: &mut Reader,
     writer: &mut Writer,
 ) -> Outcome {
-    let mut asked = core.asked(&head);
+    let mut asked = core.asked(&head, tenant.placed.tenant.compat);
     asked.keep_alive &= !tenant.leaving.get();
     // A client that waits to be told to send its body may or may not send it after an early answer:
     // where its next request begins is not known.
@@ -90,9 +94,10 @@ pub async fn exchange(
         Ok(version) => version,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
+    let has_whole = program.answers_whole();
     let slots = core.slots.of(&program);
     let admitted = match tenant.admission.admit(slots, &tenant.slots).await {
-        Ok(admitted) => admitted,
+        Ok(admitted) => Rc::new(admitted),
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
     if let Err(refusal) = pass.check() {
@@ -113,17 +118,27 @@ pub async fn exchange(
     asked.keep_alive = keep_alive;
 
     let meter = Rc::new(Meter::new(Rc::clone(&tenant.account), tenant.cpu_budget_ns));
+    if tenant.placed.tenant.compat == Compat::Fastedge {
+        forwarded::put(&mut head.headers, reader.fd());
+    }
+    let notes = Rc::new(Notes::default());
     let inbound = Rc::new(Inbound::default());
     let expect_continue = head.expect_continue;
     let (respond, response) = oneshot::channel();
     let call = Invocation {
-        grants,
-        meter: Rc::clone(&meter),
-        sink: Rc::clone(&tenant.log) as _,
-        outbound: tenant.outbound(),
+        context: GuestContext {
+            grants,
+            meter: Rc::clone(&meter),
+            sink: Rc::clone(&tenant.log) as _,
+            notes: Rc::clone(&notes),
+            outbound: tenant.outbound(),
+            services: tenant.services(),
+        },
         request: guest_request(head, &inbound),
         respond,
     };
+    // An answer that is there as a whole is kept until it is sent, and its place with it.
+    let _place = has_whole.then(|| Rc::clone(&admitted));
     let progress = Progress::default();
     let mut guest = Some(Metered::new(
         Rc::clone(&meter),
@@ -185,6 +200,7 @@ pub async fn exchange(
         reason,
         cpu_ns: meter.used_ns(),
         fuel: meter.fuel_used(),
+        diag: notes.take_diag(),
     }
 }
 
@@ -192,7 +208,7 @@ pub async fn exchange(
 async fn run(
     program: Rc<Program>,
     call: Invocation<RequestBody>,
-    admitted: Admitted,
+    admitted: Rc<Admitted>,
 ) -> Result<(), Failure> {
     let result = invoke(&program, call).await;
     drop(admitted);
@@ -310,13 +326,17 @@ async fn stoppable<F: Future>(send: F, progress: &Progress) -> Result<F::Output,
 
 /// Answers with a fault instead of a guest's response.
 pub async fn refuse(writer: &mut Writer, asked: &Asked, refusal: impl Into<Refusal>) -> Outcome {
-    let refusal = refusal.into();
+    let refusal = Refusal {
+        compat: asked.compat,
+        ..refusal.into()
+    };
     let reason = refusal.reason;
     let mut outcome = Outcome {
         sent: None,
         reason: Some(reason),
         cpu_ns: 0,
         fuel: None,
+        diag: None,
     };
     if reason == Reason::ClientGone {
         return outcome;
@@ -333,7 +353,7 @@ pub async fn refuse(writer: &mut Writer, asked: &Asked, refusal: impl Into<Refus
     );
     if writer.flush(asked.timeout).await.is_ok() {
         outcome.sent = Some(Sent {
-            status: reason.status(),
+            status: refusal.status(),
             bytes: 0,
             keep_alive,
             until_close: false,

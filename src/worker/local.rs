@@ -1,6 +1,7 @@
 //! A worker as one thread of this process, for the person who writes an app.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -10,8 +11,9 @@ use crate::accept::accept;
 use crate::broker::prepare::Workshop;
 use crate::broker::store::Store;
 use crate::compiler::{JobLimits, compile_in_child};
-use crate::config::{Host, Tenant, roots};
-use crate::control::{ArtifactMessage, Caller, Flavour, Placed};
+use crate::config::{Egress, Host, Tenant, roots};
+use crate::control::{ArtifactMessage, Caller, DATA_CALLER, Flavour, Placed};
+use crate::data;
 use crate::egress;
 use crate::engine::settings;
 use crate::sys::channel::Channel;
@@ -41,6 +43,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     let null = std::fs::File::open("/dev/null")?;
     let network = Network::new(roots(host.network.ca_file.as_deref()).map_err(Error::msg)?);
     let connections = connections(&host, tenant)?;
+    let kept = kept(&host, tenant)?;
     let mut runtime = runtime::build(host.profile.ring_entries, Ring::Open)?;
     let placed = Placed {
         tenant: tenant.clone(),
@@ -62,6 +65,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
         if let Some(connections) = connections {
             spawn_logged("egress", take_connections(Rc::clone(&core), connections));
         }
+        spawn_logged("data", Rc::clone(&core.network.data).listen(kept));
         let ready = ArtifactMessage::Ready {
             tenant: placed.tenant.name.clone(),
             generation: 0,
@@ -90,6 +94,41 @@ fn connections(host: &Host, tenant: &Tenant) -> anyhow::Result<Option<OwnedFd>> 
     };
     egress::start_thread(theirs, caller, host.network.resolvers.clone())?;
     Ok(Some(ours.into()))
+}
+
+/// The stream to a thread that keeps the tenant's data.
+fn kept(host: &Host, tenant: &Tenant) -> anyhow::Result<OwnedFd> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let servers = Egress::to_servers(tenant.stores.iter().filter_map(|it| it.server()));
+    let egress = match servers.is_empty() {
+        true => None,
+        false => {
+            let (ours, theirs) = Channel::pair()?;
+            let caller = Caller {
+                name: DATA_CALLER.to_owned(),
+                cell: 0,
+                rules: servers,
+            };
+            egress::start_thread(theirs, caller, host.network.resolvers.clone())?;
+            Some(ours)
+        }
+    };
+    let (owner, files) = data::owner(tenant, 0);
+    let key = host
+        .data
+        .secret_key
+        .as_ref()
+        .map(|path| data::open_regular(path))
+        .transpose()?;
+    data::start_thread(data::Local {
+        worker: theirs.into(),
+        egress,
+        owner,
+        files,
+        dir: host.data.is_lasting.then(|| host.data.dir.clone()),
+        key: key.map(OwnedFd::from),
+    })?;
+    Ok(ours.into())
 }
 
 /// The component's artifact: from the store of earlier runs, or compiled now and kept there. Where

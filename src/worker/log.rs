@@ -128,6 +128,7 @@ impl Log {
             wall_us: started.elapsed().as_micros() as u64,
             cpu_us: outcome.cpu_ns / 1000,
             fuel: outcome.fuel,
+            diag: outcome.diag.as_deref(),
         };
         self.json(&line);
     }
@@ -269,6 +270,7 @@ pub fn refusal_line(reason: Reason, bytes: u64) -> Vec<u8> {
         wall_us: 0,
         cpu_us: 0,
         fuel: None,
+        diag: None,
     })
 }
 
@@ -318,6 +320,8 @@ struct AccessLine<'a> {
     cpu_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fuel: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diag: Option<&'a str>,
 }
 
 #[derive(serde::Serialize)]

@@ -9,8 +9,10 @@
 mod admission;
 pub mod connection;
 pub mod core;
+mod data;
 pub mod egress;
 mod exchange;
+mod forwarded;
 mod inbound;
 mod json;
 mod local;
@@ -27,7 +29,6 @@ mod table;
 mod tenant;
 mod tenant_log;
 mod tls;
-mod token_bucket;
 
 pub use local::run_app;
 pub use process::main;

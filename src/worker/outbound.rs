@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use http_body::Body;
 use wasmtime_wasi_http::WasiBody;
 
+use crate::config::Compat;
 use crate::fault::Reason;
 use crate::guest::Response;
 use crate::http::{self as codec, ResponseFraming, Version};
@@ -23,6 +24,8 @@ use crate::worker::stream::{Gone, Writer};
 /// What the request says about how to answer it.
 #[derive(Debug)]
 pub struct Asked {
+    /// Whose host's answers its faults have.
+    pub compat: Compat,
     /// The request's method: HEAD has no body.
     pub method: Method,
     /// The client's version.

@@ -41,7 +41,7 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
     let mut fds = fds.into_iter();
     let mut next = || fds.next().context("Start came with too few descriptors");
     let (artifacts, mailbox) = (next()?, next()?);
-    let (broker, log, egress) = (next()?, next()?, next()?);
+    let (broker, log, egress, data) = (next()?, next()?, next()?, next()?);
     // It is read here: afterwards there are no files.
     let roots = roots(start.ca_file.as_deref()).map_err(Error::msg)?;
     let network = Network::new(roots);
@@ -83,6 +83,7 @@ pub fn main(control: Channel) -> anyhow::Result<()> {
         spawn_helpers(&core, null).await?;
         spawn_logged("broker", take_artifacts(Rc::clone(&core), broker));
         spawn_logged("egress", take_connections(Rc::clone(&core), egress));
+        spawn_logged("data", Rc::clone(&core.network.data).listen(data));
         obey(&core, control, mailbox).await
     })
 }
@@ -227,6 +228,10 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
                 ToWorker::Egress => {
                     let fd = fds.pop().context("Egress came without its channel")?;
                     spawn_logged("egress", take_connections(Rc::clone(core), fd));
+                }
+                ToWorker::Data => {
+                    let fd = fds.pop().context("Data came without its stream")?;
+                    spawn_logged("data", Rc::clone(&core.network.data).listen(fd));
                 }
                 ToWorker::Drain { drain_ms } => {
                     let deadline = Instant::now() + Duration::from_millis(drain_ms);

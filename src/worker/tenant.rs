@@ -12,10 +12,11 @@ use crate::config::limits;
 use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Meter, Program};
 use crate::fault::Reason;
-use crate::guest::{Grants, Outbound};
+use crate::guest::{Grants, Outbound, Services};
 use crate::scheduler::{self, Account};
 use crate::worker::admission::Admission;
 use crate::worker::core::Core;
+use crate::worker::data;
 use crate::worker::egress::{Caller, Client, Network};
 use crate::worker::log::Log;
 use crate::worker::runtime::within;
@@ -43,6 +44,8 @@ pub struct Tenant {
     pub slots: Rc<Holder>,
     /// Sends its requests to others, where it may have any.
     client: Option<Rc<Client>>,
+    /// Asks for what the host keeps for it.
+    data: Rc<data::Client>,
     current: Version,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
@@ -77,9 +80,10 @@ impl Tenant {
         account.configure(share.weight, share.cpu_share_max_permille);
         let serving = serving(&placed.workers, limits);
         let split = Split::of(this_worker, serving);
-        let grants = Grants::of(&placed.tenant.env, limits);
+        let grants = Grants::of(&placed.tenant);
         let client = known.and_then(|known| known.client.as_ref());
         Self {
+            data: data::Client::new(&network.data, &placed.tenant.name),
             client: Client::new(network, &placed.tenant, &account, split, client),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
             here: serving.contains(&this_worker),
@@ -109,6 +113,11 @@ impl Tenant {
         let client = Rc::clone(self.client.as_ref()?);
         let bytes = self.placed.tenant.limits.subrequest_bytes;
         Some(Caller::new(client, bytes))
+    }
+
+    /// What the host keeps for the tenant.
+    pub fn services(&self) -> Option<Rc<dyn Services>> {
+        Some(Rc::clone(&self.data) as _)
     }
 
     /// The wall time of one request.

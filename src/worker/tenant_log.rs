@@ -11,9 +11,9 @@ use crate::config::{Limits, limits};
 use crate::fault::Reason;
 use crate::guest::{LineSink, Stream};
 use crate::scheduler;
+use crate::token_bucket::TokenBucket;
 use crate::worker::log::Log;
 use crate::worker::split::Split;
-use crate::worker::token_bucket::TokenBucket;
 
 /// The log as one tenant sees it.
 #[derive(Debug)]

@@ -220,12 +220,19 @@ impl Builder {
             format!("[listen]\nhttp = [\"127.0.0.1:0\"]\n[artifacts]\ndir = {artifacts:?}\n");
         let cores = format!("cores = {:?}", self.workers);
         let access = format!("access = {:?}", self.access);
+        // Beside the configuration: two hosts cannot keep their stores in one place.
+        let is_said = |(name, line): &(String, String)| name == "data" && line.starts_with("dir");
+        let data = match self.lines.iter().any(is_said) {
+            true => "",
+            false => "dir = 'data'",
+        };
         for (section, own) in [
             ("workers", cores.as_str()),
             ("log", &access),
             ("http", ""),
             ("isolation", ""),
             ("egress", ""),
+            ("data", data),
         ] {
             let _ = writeln!(out, "[{section}]\n{own}");
             for (_, line) in self.lines.iter().filter(|(name, _)| name == section) {

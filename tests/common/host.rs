@@ -60,6 +60,11 @@ impl TestHost {
         process::children(self.pid(), "broker").pop()
     }
 
+    /// The process that keeps data, while there is one.
+    pub fn data_pid(&self) -> Option<u32> {
+        process::children(self.pid(), "data").pop()
+    }
+
     /// The process that connects for the workers, while there is one.
     pub fn egress_pid(&self) -> Option<u32> {
         process::children(self.pid(), "egress").pop()

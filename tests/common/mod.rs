@@ -35,6 +35,7 @@ mod host;
 mod names;
 mod origin;
 mod process;
+mod redis;
 
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub use process::{
     core_wait_ns, cores, cpu_ns, holds, memory_kib, open_files, pin_thread, reset_memory_peak,
     socket_inode,
 };
+pub use redis::Redis;
 
 /// Longest wait for something that has to happen: generous, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,6 +13,7 @@
 mod roots;
 mod special;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -105,6 +106,33 @@ impl Egress {
         Self {
             allow: special::ranges().map(net).chain([any]).collect(),
         }
+    }
+
+    /// These hosts at these ports, wherever their names lead: for servers that the operator names.
+    pub fn to_servers<'s>(servers: impl Iterator<Item = (&'s str, u16)>) -> Self {
+        let servers: BTreeSet<(&str, u16)> = servers.collect();
+        let rule = |target, port| EgressRule {
+            target,
+            scheme: None,
+            port: Some(port),
+        };
+        let mut allow = Vec::new();
+        // What names lead to, on their ports.
+        let mut ports = BTreeSet::new();
+        for (host, port) in servers {
+            match host.parse::<IpAddr>() {
+                Ok(address) => allow.push(rule(Target::Net(address.into()), port)),
+                Err(_) => {
+                    let name = HostPattern::Exact(host.to_owned());
+                    allow.push(rule(Target::Name(name), port));
+                    ports.insert(port);
+                }
+            }
+        }
+        for port in ports {
+            allow.extend(special::ranges().map(|net| rule(Target::Net(net), port)));
+        }
+        Self { allow }
     }
 
     /// Whether nothing is allowed.

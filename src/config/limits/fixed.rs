@@ -39,7 +39,8 @@ fixed! {
     HOST_BYTES_MAX: usize = 253, "bytes", "The longest host name in text form (RFC 1035).";
     HOST_LABEL_BYTES_MAX: usize = 63, "bytes", "The longest label of a host name (RFC 1035).";
     ENV_VARIABLES_MAX: usize = 256, "variables", "Environment of one tenant.";
-    ENV_BYTES_MAX: usize = 64 << 10, "bytes", "Names and values of one tenant's environment; it is copied into every instance that asks for it.";
+    ENV_BYTES_MAX: usize = 64 << 10, "bytes", "Names and values of one tenant's environment and configuration; the environment is copied into every instance that asks for it.";
+    CONFIG_NAME_BYTES_MAX: usize = 256, "bytes", "The name of one value of a tenant's configuration.";
     PROFILE_EXTENDS_MAX: usize = 4, "files", "Length of a chain of profiles that extend each other: in a longer one nobody finds a value. A circle is refused by itself.";
     CONFIG_ERRORS_MAX: usize = 100, "errors", "Errors reported for one configuration.";
 
@@ -133,6 +134,7 @@ fixed! {
     HOST_BYTES: usize = 16 << 20, "bytes", "What one request has its host keep, all together: header fields, methods and names of requests, bodies that are not read yet (128 KiB each). An eighth of the default memory_mib, and 100 bodies.";
     GUEST_BODY_CHUNK_BYTES: usize = 64 << 10, "bytes", "Written by a guest in one piece; two are buffered for each open body.";
     GUEST_STDIO_CHUNK_BYTES: usize = 4 << 10, "bytes", "Written by a guest to its output in one piece.";
+    DIAG_BYTES_MAX: usize = 256, "bytes", "What a guest says about its request for the access log (gcore:fastedge/utils); the rest is cut.";
     RANDOM_BYTES: u64 = 64 << 10, "bytes", "Random bytes of one call.";
     CORE_INSTANCES_PER_COMPONENT: u32 = 20, "instances", "Core instances of one component; adapter-made ones have 3 or 4.";
     MEMORIES_PER_COMPONENT: u32 = 2, "memories", "Linear memories of one component; the pool has as many for every slot, so that it cannot run out.";
@@ -167,6 +169,53 @@ fixed! {
     TLS_SESSIONS_PER_TENANT: usize = 32, "sessions", "Remembered by one worker, so that the next handshake is short.";
     TLS_ROOTS_MAX: usize = 4_096, "certificates", "Trusted; a system has some 150.";
     TLS_ROOTS_BYTES_MAX: u64 = 4 << 20, "bytes", "egress.ca_file; the bundle of a system has 230 KB.";
+
+    // What the host keeps for tenants.
+    STORES_PER_TENANT_MAX: usize = 16, "stores", "Of one tenant; it travels in one control message.";
+    STORE_NAME_BYTES_MAX: usize = 64, "bytes", "The name of a store.";
+    STORE_ADDRESS_BYTES_MAX: usize = 1 << 10, "bytes", "The address of a store's Redis server and its prefix.";
+    SECRETS_PER_TENANT_MAX: usize = 64, "slots", "Of all secrets of one tenant; each is a descriptor in one control message, which carries 253.";
+    SECRET_NAME_BYTES_MAX: usize = 128, "bytes", "The name of a secret; as in FastEdge.";
+    SECRET_BYTES_MAX: usize = 32 << 10, "bytes", "A secret; FastEdge allows 4,096 characters, a certificate chain with its key has some 10 KB.";
+    SECRET_FILE_BYTES_MAX: usize = 44 << 10, "bytes", "A secret's file: the longest sealed secret has 43,774 bytes, and a line end.";
+    SECRET_KEY_BYTES_MAX: usize = 256, "bytes", "The file of the key that secrets are sealed with.";
+    DATA_KEY_BYTES_MAX: usize = 1 << 10, "bytes", "A key of a store or a cache; FastEdge allows 256 bytes.";
+    DATA_VALUE_BYTES_MAX: usize = 1 << 20, "bytes", "A value, a member of a sorted set, an item; one that is set in a full cache evicts for some milliseconds.";
+    DATA_BATCH_MAX: usize = 1_000, "items", "Keys, pairs or members of one call.";
+    DATA_MESSAGE_BYTES_MAX: usize = 12 << 20, "bytes", "A call or an answer: 8 MiB of data and what says what it is.";
+    DATA_READ_BYTES: usize = 64 << 10, "bytes", "Read at once of the stream between a worker and the data process.";
+    DATA_CALLS_PER_WORKER_MAX: usize = 1_024, "calls", "Of one worker at once; above it the guest is told.";
+    DATA_CALLS_PER_TENANT: usize = 16, "calls", "For stores, of one tenant under way at once; further ones wait. Each may have an answer of 8 MiB on its way.";
+    DATA_KIB_PER_WORKER_MAX: usize = 64 << 10, "KiB", "Calls of one worker under way, together; then it is not listened to until one is answered.";
+    DATA_REPLIES_WAITING_MAX: usize = 64, "answers", "That wait to be written to one worker.";
+    DATA_QUEUED_BYTES_MAX: usize = 32 << 20, "bytes", "Of calls that a worker has not written to the data process yet; above it the guest is told.";
+    DATA_CALL_MS: u64 = 3_000, "ms", "The longest wait for an answer; the guest is then told. Redis has a second for a scan.";
+    CACHE_ENTRY_OVERHEAD_BYTES: usize = 320, "bytes", "What a cache entry costs beside key and value: 279 to 303 measured, its ghost and expiry included.";
+    CACHE_EVICTION_ROUNDS: usize = 64, "rounds", "In which the largest cache gives an eighth when all together are too large: from there to nothing in 64.";
+    KEYS_PER_PAGE_MAX: usize = 1_000, "keys", "One page of a list.";
+    KV_ANSWER_BYTES_MAX: u64 = 8 << 20, "bytes", "Keys, values, members and scores (8 bytes each) of one answer.";
+    KV_SCAN_ROWS_MAX: usize = 100_000, "rows", "What one query looks at; 100,000 keys take 12 to 40 ms.";
+    KV_SCAN_STEPS_MAX: u64 = 50_000_000, "steps", "Glob matching in one query, about 1 ns a step; without it a pattern of many stars on long keys takes minutes.";
+    KV_CACHE_BYTES: usize = 64 << 20, "bytes", "The embedded store's page cache.";
+    KV_BLOOM_ITEMS: u16 = 100, "items", "The first layer of a new Bloom filter; each further one has twice as many.";
+    KV_SWEEP_ROWS: usize = 1_000, "rows", "Garbage taken away in one commit, beyond as many rows as it wrote.";
+    KV_REOPEN_MS: u64 = 1_000, "ms", "Pause before a file that has failed (say, the disk was full) is opened again.";
+    KV_CHANGES_WAITING_MAX: usize = 4_096, "changes", "That wait for a commit; above it the guest is told.";
+    KV_CHANGES_PER_COMMIT: usize = 256, "changes", "That share one commit and its syncs of the disk.";
+    KV_REDIS_CONNECT_MS: u64 = 200, "ms", "Connecting to a Redis server, logging in and its first answer, together.";
+    KV_REDIS_ANSWER_MS: u64 = 250, "ms", "One answer; a server that is silent for so long is given up.";
+    KV_REDIS_SCAN_MS: u64 = 1_000, "ms", "All steps of one scan.";
+    KV_REDIS_PAUSE_MS: u64 = 100, "ms", "After a failure, calls fail at once.";
+    KV_REDIS_CALLS_MAX: usize = 256, "calls", "Under way at once on one server; further ones fail at once.";
+    KV_REDIS_SCAN_COUNT: usize = 1_000, "rows", "One step of a scan; the server answers others between two.";
+    KV_REDIS_READ_BYTES: usize = 16 << 10, "bytes", "Read at once.";
+    KV_REDIS_LINE_BYTES_MAX: usize = 4 << 10, "bytes", "A status or error line of a server.";
+    KV_REDIS_VALUES_MAX: usize = 256 << 10, "values", "In one reply; 100,001 members with scores are 200,003.";
+    KV_REDIS_LISTS_MAX: usize = 8, "lists", "In one reply; that of a scan has two, and nesting is bounded.";
+    KV_REDIS_ERROR_BYTES_MAX: usize = 200, "bytes", "Of a server's error that are repeated.";
+    KV_REDIS_FILTER_ITEMS: u64 = 100_000, "items", "Of a Bloom filter on a server without a module for them, at an error of 1 %.";
+    KV_REDIS_FILTER_BITS: u64 = 1 << 20, "bits", "Of such a filter; 958,506 give 1 % at 100,000 items.";
+    KV_REDIS_FILTER_HASHES: u64 = 7, "hashes", "Of such a filter: the best number for 9.6 bits an item.";
 
     // Logs.
     LOG_LINE_OVERHEAD_BYTES: usize = 96, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";

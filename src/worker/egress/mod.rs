@@ -32,6 +32,7 @@ use crate::config::{Egress, Limits, limits};
 use crate::engine::Meter;
 use crate::guest::{Answered, Outbound};
 use crate::scheduler::Account;
+use crate::worker::data::Link;
 use crate::worker::semaphore::Semaphore;
 use crate::worker::split::Split;
 use crate::worker::tls;
@@ -43,6 +44,8 @@ pub use self::dialler::Dialler;
 pub struct Network {
     /// Who connects.
     pub dialler: Dialler,
+    /// Who keeps data.
+    pub data: Rc<Link>,
     /// Whom TLS trusts.
     pub roots: Arc<RootCertStore>,
     /// Exchanges that may be under way at once, of all tenants.
@@ -54,6 +57,7 @@ impl Network {
     pub fn new(roots: RootCertStore) -> Rc<Self> {
         Rc::new(Self {
             dialler: Dialler::default(),
+            data: Rc::default(),
             roots: Arc::new(roots),
             places: Semaphore::new(limits::EGRESS_EXCHANGES_MAX),
         })
