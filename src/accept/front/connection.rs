@@ -71,6 +71,8 @@ async fn wait(front: Rc<Front>, stream: TcpStream, place: Place) {
     match seen {
         Seen::Whole(host) => front.pass_or_refuse(&socket, host.as_deref()).await,
         Seen::Part => front.refuse(&socket, Reason::HeadTimeout).await,
+        // Most likely it has only just connected. The workers accept from now on, and wait for it.
+        Seen::Nothing if front.is_draining() => front.pass_or_refuse(&socket, None).await,
         // Nobody asked anything.
         Seen::Nothing | Seen::Gone => {}
     }
@@ -85,11 +87,11 @@ impl Front {
             let mut ready = tokio::select! {
                 biased;
                 ready = socket.readable() => Some(ready?),
-                // One that says nothing is not waited for.
+                // One that says nothing is not waited for here.
                 _ = draining.wait_for(|draining| *draining) => None,
             };
             match self.look(socket.as_fd()) {
-                Seen::Nothing if self.is_draining() => return Ok(Seen::Gone),
+                Seen::Nothing if self.is_draining() => return Ok(Seen::Nothing),
                 Seen::Nothing => {
                     if let Some(ready) = &mut ready {
                         ready.clear_ready();
