@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -48,5 +48,27 @@ pub fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<
                 return Ok(length);
             }
         }
+    }
+}
+
+/// Waits until the guest is compiled and gives an answer that ends so.
+///
+/// # Errors
+/// When it does not within two minutes.
+pub fn wait_for(address: SocketAddr, request: &str, expected: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut answer = [0; 4_096];
+    loop {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(request.as_bytes())?;
+        let length = read_answer(&mut stream, &mut answer)?;
+        let text = String::from_utf8_lossy(&answer[..length]);
+        if text.ends_with(expected) {
+            return Ok(());
+        }
+        (Instant::now() < deadline)
+            .then_some(())
+            .context(text.into_owned())?;
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

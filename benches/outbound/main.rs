@@ -18,14 +18,12 @@ mod harness;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use clap::Parser;
 use serde::Serialize;
 
 use crate::harness::machine::{self, Machine};
-use crate::harness::one_by_one::{read_answer, times};
+use crate::harness::one_by_one::{times, wait_for};
 use crate::harness::record::{self, Table};
 use crate::harness::server::Server;
 use crate::harness::skep::Site;
@@ -81,7 +79,7 @@ fn main() -> anyhow::Result<()> {
     let server = Server::start(site.command(), port, "probe.test", site.messages()?)?;
     let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: kitchen.test\r\n\r\n");
     let (alone, fetch) = (ask("/twice"), ask(&format!("/fetch?url=http://{origin}/")));
-    wait_for(server.address, &fetch)?;
+    wait_for(server.address, &fetch, "status 200\nbytes 5\nhello")?;
     let mut rounds = Vec::new();
     for index in 0..arguments.rounds {
         let count = arguments.requests;
@@ -176,23 +174,4 @@ fn through(server: &Server, request: &str, count: usize) -> anyhow::Result<(f64,
         quantile(&times, 0.5),
         cpu_ns as f64 / 1_000.0 / count as f64,
     ))
-}
-
-/// Waits until the guest is compiled and its request to the origin is answered.
-fn wait_for(address: SocketAddr, request: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let mut answer = [0; 4_096];
-    loop {
-        let mut stream = TcpStream::connect(address)?;
-        stream.write_all(request.as_bytes())?;
-        let length = read_answer(&mut stream, &mut answer)?;
-        let text = String::from_utf8_lossy(&answer[..length]);
-        if text.ends_with("status 200\nbytes 5\nhello") {
-            return Ok(());
-        }
-        (Instant::now() < deadline)
-            .then_some(())
-            .context(text.into_owned())?;
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -12,17 +12,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use clap::Parser;
 use serde::Serialize;
 
 use crate::harness::machine::{self, Machine};
-use crate::harness::one_by_one::{read_answer, times};
+use crate::harness::one_by_one::{times, wait_for};
 use crate::harness::record::{self, Table};
 use crate::harness::server::Server;
 use crate::harness::skep::Site;
@@ -151,23 +147,4 @@ fn report(rounds: &[Round]) -> String {
     }
     table.markdown()
         + "\nMedian (smallest–largest) of the rounds' medians; one request at a time.\n"
-}
-
-/// Waits until the guest is compiled and gives this answer.
-fn wait_for(address: SocketAddr, request: &str, expected: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let mut answer = [0; 4_096];
-    loop {
-        let mut stream = TcpStream::connect(address)?;
-        stream.write_all(request.as_bytes())?;
-        let length = read_answer(&mut stream, &mut answer)?;
-        let text = String::from_utf8_lossy(&answer[..length]);
-        if text.ends_with(expected) {
-            return Ok(());
-        }
-        (Instant::now() < deadline)
-            .then_some(())
-            .context(text.into_owned())?;
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
