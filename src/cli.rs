@@ -175,7 +175,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub secret: Vec<(String, String)>,
     /// Key-value store of the component: in memory, in a directory, or on a Redis server
-    /// (`redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]`); may be repeated
+    /// (`redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`); may be repeated
     #[arg(long, value_name = "NAME[=memory|DIR|redis://...]", value_parser = parse_store)]
     pub kv: Vec<StoreFlag>,
     /// Answer as the host does that the component is made for

@@ -9,7 +9,7 @@ use super::{Backend, RedisServer, Secret, SecretSource, Store};
 use crate::config::tenant::{NAME_RIGHT, One, is_name};
 use crate::config::{HostPattern, limits, raw};
 
-pub(super) const REDIS_RIGHT: &str = "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]";
+pub(super) const REDIS_RIGHT: &str = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]";
 
 /// Reads the address of a Redis server.
 ///
