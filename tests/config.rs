@@ -79,7 +79,7 @@ fn every_mistake_is_named_with_its_line() {
     let cases: &[(&str, &str)] = &[
         ("", ""),
         // Shape.
-        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, hosts, cell, cores, env, config, compat, weight, cpu_share_max, egress, kv, secret, limits"),
+        ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, origin, hosts, cell, cores, env, config, compat, weight, cpu_share_max, egress, kv, secret, limits"),
         ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, data, cell, tenant"),
         ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, whole_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, subrequests, subrequest_concurrency, subrequest_bytes, subrequest_connect_ms, subrequest_first_byte_ms, subrequest_between_bytes_ms, kv_keys, kv_bytes, cache_bytes, data_operations_per_s, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
@@ -176,7 +176,7 @@ skep.toml:9: egress.ca_file: ok.wasm: it has no certificate (got 'ok.wasm'); a f
         ("[http]\nhead_bytes_max = 4096", "skep.toml:8: http.head_bytes_max: a target is part of the head and cannot be longer (got 4096); target_bytes_max at most head_bytes_max"),
         ("[[tenant]]", "\
 skep.toml:7: tenant[1].name: missing; 1 to 63 lower-case letters, digits and inner hyphens, starting with a letter
-skep.toml:7: tenant[1].component: missing; the path of a component, relative to this file
+skep.toml:7: tenant[1].component: missing; the path of a component, relative to this file, or an origin
 skep.toml:7: tenant[1].hosts: missing; at least one host: [\"shop.example\", \"*.shop.example\"]"),
         ("[[tenant]]\nname = 'a'\ncomponent = 'ok.wasm'\nhosts = ['*.a.test', 'a.test']", "\
 skep.toml:8: tenant.a.name: already used in line 4 (got 'a'); one that no other tenant has
@@ -391,7 +391,8 @@ fn a_configuration_is_completed() {
     let host = load(dir.path(), BASE).unwrap();
     let expected = Tenant {
         name: "a".into(),
-        component: dir.path().join("ok.wasm"),
+        component: Some(dir.path().join("ok.wasm")),
+        origin: None,
         hosts: vec![HostPattern::Exact("a.test".into())],
         ..Tenant::default()
     };
@@ -607,7 +608,13 @@ fn the_largest_tenant_fits_a_control_message() {
     let longest_store = Store::named(&"s".repeat(limits::STORE_NAME_BYTES_MAX)).unwrap();
     let tenant = Tenant {
         name: "n".repeat(limits::TENANT_NAME_BYTES_MAX),
-        component: PathBuf::from("\\".repeat(4096)),
+        component: Some(PathBuf::from("\\".repeat(4096))),
+        origin: Some(Origin {
+            servers: (0..limits::ORIGIN_SERVERS_MAX)
+                .map(|n| format!("https://{}:65535", host(n)).parse().unwrap())
+                .collect(),
+            host: OriginHost::Name(host(0).to_string()),
+        }),
         hosts: (0..limits::HOSTS_PER_TENANT_MAX).map(host).collect(),
         cell: "c".repeat(limits::TENANT_NAME_BYTES_MAX),
         cores: Cores::List((0..limits::WORKERS_MAX).collect()),

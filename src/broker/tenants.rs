@@ -66,7 +66,11 @@ impl Tenants {
     /// A tenant is new, changed or moved.
     pub(super) fn set(&mut self, placed: Placed) {
         let name = placed.tenant.name.clone();
-        let needed = self.workshops.of_workers(&placed.workers);
+        // Whose requests are only passed on has no program.
+        let needed = match placed.tenant.component {
+            Some(_) => self.workshops.of_workers(&placed.workers),
+            None => Default::default(),
+        };
         let mut builds = match self.known.remove(&name) {
             Some(known) if known.placed.generation == placed.generation => known.builds,
             _ => BTreeMap::new(),
@@ -180,7 +184,7 @@ impl Tenants {
     fn prepare(&self, placed: &Placed, workshop: usize) -> AbortHandle {
         let (preparer, events) = (self.preparer.clone(), self.events.clone());
         let (tenant, generation) = (placed.tenant.name.clone(), placed.generation);
-        let component = placed.tenant.component.clone();
+        let component = placed.tenant.component.clone().unwrap_or_default();
         let fuel = placed.tenant.limits.fuel > 0;
         let tools = self.workshops.at(workshop);
         tokio::spawn(async move {

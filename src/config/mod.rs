@@ -17,6 +17,7 @@ mod errors;
 mod hosts;
 pub mod limits;
 mod machine;
+mod origin;
 pub mod profile;
 mod profile_file;
 pub mod raw;
@@ -44,6 +45,7 @@ pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
 pub use hosts::HostError;
 pub use machine::Machine;
+pub use origin::{Destination, Origin, OriginHost};
 pub use profile::Profile;
 pub(crate) use profile_file::read_text;
 pub use routes::Routes;
@@ -138,8 +140,10 @@ pub enum AccessLog {
 pub struct Tenant {
     /// Unique name: lower-case letters, digits and inner hyphens, at most 63 bytes.
     pub name: String,
-    /// The component's file.
-    pub component: PathBuf,
+    /// The component's file; `None` where requests are only passed on.
+    pub component: Option<PathBuf>,
+    /// The servers that its requests are passed on to.
+    pub origin: Option<Origin>,
     /// The hosts it answers for.
     pub hosts: Vec<HostPattern>,
     /// The cell it belongs to: the name of one of [`Host::cells`].

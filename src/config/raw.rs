@@ -161,6 +161,8 @@ pub struct Tenant {
     pub name: Field<String>,
     /// Its component's file.
     pub component: Field<String>,
+    /// The servers behind it.
+    pub origin: Option<Spanned<Origin>>,
     /// The hosts it answers for.
     pub hosts: Field<Vec<Spanned<String>>>,
     /// The cell it belongs to.
@@ -185,6 +187,16 @@ pub struct Tenant {
     pub secret: Vec<Spanned<Secret>>,
     /// Its budgets.
     pub limits: Limits,
+}
+
+/// `[tenant.origin]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Origin {
+    /// Their URLs.
+    pub servers: Field<Vec<Spanned<String>>>,
+    /// The host that they are asked for.
+    pub host: Field<String>,
 }
 
 /// `[[tenant.kv]]`

@@ -63,7 +63,7 @@ impl Host {
         };
         let tenant = Tenant {
             name: "app".to_owned(),
-            component: component.clone(),
+            component: Some(component.clone()),
             hosts: vec![HostPattern::Any],
             env,
             egress,
@@ -86,7 +86,7 @@ impl Host {
             check_component(&component)?;
             tenants.push(Tenant {
                 name: name.to_owned(),
-                component,
+                component: Some(component),
                 hosts: vec![HostPattern::Exact(format!("{name}.localhost"))],
                 ..Tenant::default()
             });
@@ -214,7 +214,8 @@ impl Default for Tenant {
     fn default() -> Tenant {
         Tenant {
             name: String::new(),
-            component: PathBuf::new(),
+            component: None,
+            origin: None,
             hosts: Vec::new(),
             cell: DEFAULT_CELL.to_owned(),
             cores: Cores::Count(1),

@@ -43,6 +43,7 @@ pub(super) fn check_all(
         let tenant = Tenant {
             name: one.name(raw, &mut names),
             component: one.component(raw),
+            origin: one.origin(raw.origin.as_ref()),
             hosts: one.hosts(raw, &mut hosts),
             cell: one.cell(raw, cells),
             cores: one.cores(raw, &cores),
@@ -124,19 +125,21 @@ impl One<'_, '_, '_> {
         name.get_ref().clone()
     }
 
-    fn component(&mut self, raw: &raw::Tenant) -> PathBuf {
+    fn component(&mut self, raw: &raw::Tenant) -> Option<PathBuf> {
         let Some(name) = &raw.component else {
-            self.missing(
-                "component",
-                "the path of a component, relative to this file",
-            );
-            return PathBuf::new();
+            if raw.origin.is_none() {
+                self.missing(
+                    "component",
+                    "the path of a component, relative to this file, or an origin",
+                );
+            }
+            return None;
         };
         let path = self.checker.dir.join(name.get_ref());
         if let Err((wrong, right)) = component::check(&path) {
             self.wrong(name.span(), "component", wrong, right);
         }
-        path
+        Some(path)
     }
 
     fn hosts(&mut self, raw: &raw::Tenant, seen: &mut Seen<HostPattern>) -> Vec<HostPattern> {

@@ -266,6 +266,12 @@ pub enum ToEgress {
     Stop,
 }
 
+/// The name by which a tenant's requests are passed on: it connects to other servers than the tenant's
+/// guests do. No tenant has such a name.
+pub fn origin_caller(tenant: &str) -> String {
+    format!("-origin.{tenant}")
+}
+
 /// A tenant, as far as connecting for it goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Caller {
@@ -275,6 +281,23 @@ pub struct Caller {
     pub cell: usize,
     /// What it may connect to.
     pub rules: Egress,
+}
+
+impl Caller {
+    /// Those who connect for a tenant of the cell at `cell`: its guests, and what passes its requests on.
+    pub fn all_of(tenant: &Tenant, cell: usize) -> impl Iterator<Item = Self> {
+        let guests = Self {
+            name: tenant.name.clone(),
+            cell,
+            rules: tenant.egress.clone(),
+        };
+        let origin = tenant.origin.as_ref().map(|origin| Self {
+            name: origin_caller(&tenant.name),
+            cell,
+            rules: origin.egress(),
+        });
+        [guests].into_iter().chain(origin)
+    }
 }
 
 /// The egress process to the supervisor.

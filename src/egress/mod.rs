@@ -95,22 +95,21 @@ fn serve(ready: Ready) -> anyhow::Result<()> {
     LocalSet::new().block_on(&runtime, obey(egress, control))
 }
 
-/// Connects for one worker on a thread of this process, by the rules of one tenant: for `skep run`.
+/// Connects for one worker of the first cell on a thread of this process: for `skep run`.
 ///
 /// # Errors
 /// When the resolver's files cannot be read, or there is no thread.
 pub fn start_thread(
     channel: Channel,
-    caller: Caller,
+    callers: Vec<Caller>,
     resolvers: Vec<SocketAddr>,
 ) -> std::io::Result<()> {
     let run = move || {
         let runtime = runtime()?;
         let _inside = runtime.enter();
         let egress = Rc::new(Dialler::new(&resolvers));
-        let cell = caller.cell;
-        egress.put(caller);
-        LocalSet::new().block_on(&runtime, take_calls(egress, channel, cell))
+        callers.into_iter().for_each(|caller| egress.put(caller));
+        LocalSet::new().block_on(&runtime, take_calls(egress, channel, 0))
     };
     let thread = std::thread::Builder::new().name("skep-egress".to_owned());
     thread.spawn(move || {

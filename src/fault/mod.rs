@@ -117,6 +117,10 @@ reasons! {
         BadResponse           502 "bad_response" "the program gave a response that cannot be sent";
         ComponentRejected     502 "component_rejected" "the deployed program is not one that can run here";
         Exited                502 "exited" "the program ended itself before it gave a response";
+        OriginUnreachable     502 "origin_unreachable" "none of the servers behind this host could be connected to";
+        OriginFailed          502 "origin_failed" "the server behind this host broke the exchange off or gave an answer that cannot be read";
+        OriginTimeout         504 "origin_timeout" "the server behind this host did not answer in time";
+        LoopDetected          508 "loop_detected" "the request has come through this host already";
         TenantBusy            503 "tenant_busy" "the program already has as many requests running and waiting as it may";
         QueueTimeout          503 "queue_timeout" "the request waited for its turn for as long as it may";
         RateLimited           429 "rate_limited" "the program gets more requests a second than it may";

@@ -46,7 +46,7 @@ pub fn encode_request(
     dst: &mut Vec<u8>,
     method: &Method,
     target: &str,
-    host: &str,
+    host: &[u8],
     headers: &HeaderMap,
     framing: RequestFraming,
 ) {
@@ -54,7 +54,7 @@ pub fn encode_request(
     dst.push(b' ');
     dst.extend_from_slice(target.as_bytes());
     dst.extend_from_slice(b" HTTP/1.1\r\n");
-    put_field(dst, "host", host.as_bytes());
+    put_field(dst, "host", host);
     for (name, value) in headers {
         if name != HOST && name != CONTENT_LENGTH && !is_consumed_in_request(name.as_str()) {
             put_field(dst, name.as_str(), value.as_bytes());

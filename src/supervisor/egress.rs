@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use crate::control::{Caller, Placed, ToEgress, ToWorker};
+use crate::control::{Caller, Placed, ToEgress, ToWorker, origin_caller};
 use crate::supervisor::child::{Child, Message};
 use crate::supervisor::messages;
 use crate::supervisor::roster::{Change, cell_of};
@@ -65,7 +65,9 @@ impl Supervisor {
                     self.tell_of(&mut egress, placed);
                 }
                 Change::Remove(name, _) => {
-                    messages::say(&mut egress, &ToEgress::Remove { name: name.clone() });
+                    for name in [name.clone(), origin_caller(name)] {
+                        messages::say(&mut egress, &ToEgress::Remove { name });
+                    }
                 }
             }
         }
@@ -73,12 +75,9 @@ impl Supervisor {
     }
 
     fn tell_of(&self, egress: &mut Child, placed: &Placed) {
-        let caller = Caller {
-            name: placed.tenant.name.clone(),
-            cell: cell_of(placed, &self.cells),
-            rules: placed.tenant.egress.clone(),
-        };
-        messages::say(egress, &ToEgress::Tenant(Box::new(caller)));
+        for caller in Caller::all_of(&placed.tenant, cell_of(placed, &self.cells)) {
+            messages::say(egress, &ToEgress::Tenant(Box::new(caller)));
+        }
     }
 
     /// Ends it, once nobody needs it any more.

@@ -115,7 +115,7 @@ impl Roster {
 
     /// Places a tenant that was `before`, and finds out whether its component is another one.
     fn entry(&mut self, tenant: &Tenant, before: Option<&Entry>, cells: &Cells) -> Entry {
-        let stamp = stamp(&tenant.component);
+        let stamp = tenant.component.as_deref().and_then(stamp);
         let current = before.map_or_else(Vec::new, |before| cores_of(&before.placed, cells));
         let memory_mib = tenant.limits.memory_mib;
         let cores = self
@@ -186,7 +186,7 @@ mod tests {
     fn tenant(name: &str, component: &Path, cores: Cores) -> Tenant {
         Tenant {
             name: name.into(),
-            component: component.into(),
+            component: Some(component.into()),
             hosts: vec![HostPattern::Exact(format!("{name}.test"))],
             cores,
             limits: Limits {

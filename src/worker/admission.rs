@@ -39,7 +39,7 @@ pub struct Admission {
 /// instance, so that there are never more instances than slots.
 #[derive(Debug)]
 pub struct Admitted {
-    _slot: Slot,
+    _slot: Option<Slot>,
     _place: Permit,
 }
 
@@ -90,13 +90,23 @@ impl Admission {
     }
 
     /// Waits for a place among the tenant's running requests, then for a slot of the worker, of which
-    /// `holder` says what the tenant has.
+    /// `holder` says what the tenant has; where there are no `slots`, there is no program to run.
     ///
     /// # Errors
     /// [`Reason::TenantBusy`] when its queue is full, [`Reason::QueueTimeout`] and
     /// [`Reason::NoSlot`] when its turn did not come in time.
-    pub async fn admit(&self, slots: SlotsOf<'_>, holder: &Holder) -> Result<Admitted, Reason> {
+    pub async fn admit(
+        &self,
+        slots: Option<SlotsOf<'_>>,
+        holder: &Holder,
+    ) -> Result<Admitted, Reason> {
         if let Some(place) = self.running.try_acquire() {
+            let Some(slots) = slots else {
+                return Ok(Admitted {
+                    _slot: None,
+                    _place: place,
+                });
+            };
             let slot = match slots.try_acquire(holder) {
                 Some(slot) => Some(slot),
                 // It keeps its place: with a slot, it runs.
@@ -104,7 +114,7 @@ impl Admission {
             };
             let slot = slot.ok_or(Reason::NoSlot)?;
             return Ok(Admitted {
-                _slot: slot,
+                _slot: Some(slot),
                 _place: place,
             });
         }
@@ -115,7 +125,10 @@ impl Admission {
         let both = async {
             let place = self.running.acquire().await;
             has_place.set(true);
-            let slot = slots.acquire(holder).await;
+            let slot = match slots {
+                Some(slots) => Some(slots.acquire(holder).await),
+                None => None,
+            };
             Admitted {
                 _slot: slot,
                 _place: place,

@@ -12,6 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -32,6 +33,7 @@ use crate::worker::core::Core;
 use crate::worker::forwarded;
 use crate::worker::inbound::{Inbound, RequestBody, pump};
 use crate::worker::outbound::{self, Asked, Sent};
+use crate::worker::proxy::{Origin, pass_on};
 use crate::worker::runtime::within;
 use crate::worker::stream::{Reader, Writer};
 use crate::worker::tenant::Tenant;
@@ -94,8 +96,10 @@ pub async fn exchange(
         Ok(version) => version,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
-    let has_whole = program.answers_whole();
-    let slots = core.slots.of(&program);
+    let has_whole = program
+        .as_ref()
+        .is_none_or(|program| program.answers_whole());
+    let slots = program.as_ref().map(|program| core.slots.of(program));
     let admitted = match tenant.admission.admit(slots, &tenant.slots).await {
         Ok(admitted) => Rc::new(admitted),
         Err(reason) => return refuse(writer, &asked, reason).await,
@@ -123,6 +127,13 @@ pub async fn exchange(
     }
     let notes = Rc::new(Notes::default());
     let inbound = Rc::new(Inbound::default());
+    let handler = match (&tenant.origin, program) {
+        (Some(origin), _) => Handler::Origin(Rc::clone(origin), forwarded::client(reader.fd())),
+        (None, Some(program)) => Handler::Guest(program),
+        (None, None) => return refuse(writer, &asked, Reason::ComponentRejected).await,
+    };
+    // What is passed on takes as long as it takes, once its answer has begun.
+    let is_passed_on = tenant.origin.is_some();
     let expect_continue = head.expect_continue;
     let (respond, response) = oneshot::channel();
     let call = Invocation {
@@ -142,7 +153,7 @@ pub async fn exchange(
     let progress = Progress::default();
     let mut guest = Some(Metered::new(
         Rc::clone(&meter),
-        run(program, call, admitted),
+        run(handler, call, admitted),
     ));
     let mut pump = pin!(pump(
         reader,
@@ -172,6 +183,9 @@ pub async fn exchange(
         }
         if let Poll::Ready(result) = answer.as_mut().poll(cx) {
             return Poll::Ready(result);
+        }
+        if is_passed_on && guest.is_none() {
+            return Poll::Pending;
         }
         let deadline = wall.get_or_insert_with(|| {
             Box::pin(monoio::time::sleep_until((started + tenant.wall()).into()))
@@ -204,13 +218,24 @@ pub async fn exchange(
     }
 }
 
+/// Who answers.
+enum Handler {
+    Guest(Rc<Program>),
+    /// With the client's address.
+    Origin(Rc<Origin>, Option<IpAddr>),
+}
+
 /// The guest's whole life; it holds its place until it is gone.
 async fn run(
-    program: Rc<Program>,
+    handler: Handler,
     call: Invocation<RequestBody>,
     admitted: Rc<Admitted>,
 ) -> Result<(), Failure> {
-    let result = invoke(&program, call).await;
+    let result = match handler {
+        Handler::Guest(program) => invoke(&program, call).await,
+        // On the heap, so that the future of a guest is not as large.
+        Handler::Origin(origin, client) => Box::pin(pass_on(&origin, client, call)).await,
+    };
     drop(admitted);
     result
 }

@@ -35,8 +35,10 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     };
     let listener =
         std::net::TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
-    let (flavour, artifact) = artifact(&host, &tenant.component)
-        .with_context(|| tenant.component.display().to_string())?;
+    let artifact = tenant.component.as_deref().map(|component| {
+        artifact(&host, component).with_context(|| component.display().to_string())
+    });
+    let artifact = artifact.transpose()?;
 
     let (engines, ticked) = engines(&host.profile);
     let _ticker = ticked.start(&host.profile)?;
@@ -66,13 +68,15 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
             spawn_logged("egress", take_connections(Rc::clone(&core), connections));
         }
         spawn_logged("data", Rc::clone(&core.network.data).listen(kept));
-        let ready = ArtifactMessage::Ready {
-            tenant: placed.tenant.name.clone(),
-            generation: 0,
-            flavour,
-            digest: String::new(),
-        };
-        core.tenants.artifact(ready, Some(artifact));
+        if let Some((flavour, artifact)) = artifact {
+            let ready = ArtifactMessage::Ready {
+                tenant: placed.tenant.name.clone(),
+                generation: 0,
+                flavour,
+                digest: String::new(),
+            };
+            core.tenants.artifact(ready, Some(artifact));
+        }
         core.tenants.put(placed);
         core.tenants.commit();
         started(listener.local_addr()?);
@@ -83,16 +87,12 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
 
 /// The channel to a thread that connects for the tenant, where it may connect to anything.
 fn connections(host: &Host, tenant: &Tenant) -> anyhow::Result<Option<OwnedFd>> {
-    if tenant.egress.is_empty() {
+    if tenant.egress.is_empty() && tenant.origin.is_none() {
         return Ok(None);
     }
     let (ours, theirs) = Channel::pair()?;
-    let caller = Caller {
-        name: tenant.name.clone(),
-        cell: 0,
-        rules: tenant.egress.clone(),
-    };
-    egress::start_thread(theirs, caller, host.network.resolvers.clone())?;
+    let callers = Caller::all_of(tenant, 0).collect();
+    egress::start_thread(theirs, callers, host.network.resolvers.clone())?;
     Ok(Some(ours.into()))
 }
 
@@ -109,7 +109,7 @@ fn kept(host: &Host, tenant: &Tenant) -> anyhow::Result<OwnedFd> {
                 cell: 0,
                 rules: servers,
             };
-            egress::start_thread(theirs, caller, host.network.resolvers.clone())?;
+            egress::start_thread(theirs, vec![caller], host.network.resolvers.clone())?;
             Some(ours)
         }
     };

@@ -19,6 +19,7 @@ mod local;
 pub mod log;
 mod outbound;
 mod process;
+mod proxy;
 mod quarantine;
 pub mod runtime;
 pub mod semaphore;

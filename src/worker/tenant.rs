@@ -18,6 +18,7 @@ use crate::worker::admission::Admission;
 use crate::worker::core::Core;
 use crate::worker::data;
 use crate::worker::egress::{Caller, Client, Network};
+use crate::worker::proxy::Origin;
 use crate::worker::log::Log;
 use crate::worker::runtime::within;
 use crate::worker::slots::Holder;
@@ -44,6 +45,8 @@ pub struct Tenant {
     pub slots: Rc<Holder>,
     /// Sends its requests to others, where it may have any.
     client: Option<Rc<Client>>,
+    /// Where its requests are passed on to, if they are.
+    pub origin: Option<Rc<Origin>>,
     /// Asks for what the host keeps for it.
     data: Rc<data::Client>,
     current: Version,
@@ -60,8 +63,8 @@ pub struct Version {
     grants: Arc<Grants>,
 }
 
-/// A loaded program and what its instances may do.
-pub type Runnable = (Rc<Program>, Arc<Grants>);
+/// A loaded program, where there is any, and what its instances may do.
+pub type Runnable = (Option<Rc<Program>>, Arc<Grants>);
 
 impl Tenant {
     /// A tenant whose program comes from `program`, and until then from that of `known`, the one before
@@ -82,9 +85,11 @@ impl Tenant {
         let split = Split::of(this_worker, serving);
         let grants = Grants::of(&placed.tenant);
         let client = known.and_then(|known| known.client.as_ref());
+        let origin = known.and_then(|known| known.origin.as_deref());
         Self {
             data: data::Client::new(&network.data, &placed.tenant.name),
-            client: Client::new(network, &placed.tenant, &account, split, client),
+            client: Client::of_guests(network, &placed.tenant, &account, split, client),
+            origin: Origin::of(network, &placed.tenant, &account, split, origin).map(Rc::new),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
             here: serving.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
@@ -133,6 +138,9 @@ impl Tenant {
     /// [`Reason::ComponentRejected`] when there will be none, [`Reason::NoSlot`] when its turn to be
     /// loaded did not come in time.
     pub async fn program(&self, core: &Core) -> Result<Runnable, Reason> {
+        if self.placed.tenant.component.is_none() {
+            return Ok((None, Arc::clone(&self.current.grants)));
+        }
         if !self.has_to_load()
             && let Some(known) = self.known_program(&core.engines)
         {
@@ -191,7 +199,7 @@ impl Tenant {
 impl Version {
     fn get(&self, engines: &Engines, tenant: &str) -> Option<Result<Runnable, Reason>> {
         let program = self.program.get(engines, tenant)?;
-        Some(program.map(|program| (program, Arc::clone(&self.grants))))
+        Some(program.map(|program| (Some(program), Arc::clone(&self.grants))))
     }
 }
 

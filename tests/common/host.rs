@@ -8,9 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -286,6 +286,14 @@ fn shared_artifacts() -> PathBuf {
 
 impl Drop for TestHost {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What its processes have still to say of what went wrong.
+            let _ = kill(Pid::from_raw(self.pid() as i32), Signal::SIGTERM);
+            let patience = Instant::now() + PATIENCE;
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         // It may have ended; its children are in its group.
         let _ = killpg(Pid::from_raw(self.pid() as i32), Signal::SIGKILL);
         let _ = self.child.wait();

@@ -29,6 +29,7 @@ macro_rules! fixed {
 
 fixed! {
     // Configuration.
+    ORIGIN_SERVERS_MAX: usize = 16, "servers", "Origin servers of one tenant; more belong behind a name or a balancer of their own.";
     CONFIG_FILE_BYTES_MAX: u64 = 16 << 20, "bytes", "A configuration or profile file; 10,000 tenants of 1 KiB each fit.";
     LISTEN_ADDRESSES_MAX: usize = 16, "addresses", "Listening sockets of a host; each is one descriptor in every worker.";
     WORKERS_MAX: usize = 120, "workers", "Of all cells together; a worker gets the mailbox of each of its cell in one message, which carries 253 descriptors.";
@@ -161,6 +162,10 @@ fixed! {
     DNS_RETRIES: usize = 2, "tries", "Of a server that does not answer; subrequest_connect_ms holds for all of them.";
     DNS_TTL_S_MAX: u64 = 300, "s", "How long an answer is kept at the most: a mistake in a zone is over then.";
     DNS_NEGATIVE_TTL_S_MAX: u64 = 30, "s", "The same, where there was none.";
+    ORIGIN_TRIES_MAX: usize = 3, "servers", "Tried for one request: each may take as long as its timeouts.";
+    ORIGIN_FAILURES_MAX: u32 = 3, "failures", "In a row, and an origin's server is left alone for 1 s; twice as long after each one more.";
+    ORIGIN_ALONE_S_MAX: u64 = 60, "s", "The longest pause of an origin's server: it is used again within a minute of its repair.";
+    PROXY_VISITS_MAX: usize = 3, "visits", "How often cdn-loop may name this software before a request is taken to go in circles: two tiers of it pass on to each other.";
     EGRESS_IDLE_MS: u64 = 30_000, "ms", "How long a connection to others waits for its next request; many servers close theirs after 60 s.";
     EGRESS_IDLE_PER_TENANT_MAX: usize = 64, "connections", "That wait, of one tenant on one worker.";
     EGRESS_HEAD_BYTES_MAX: usize = 64 << 10, "bytes", "Head of an answer; as long as the longest head_bytes_max.";

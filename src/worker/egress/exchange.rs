@@ -25,9 +25,9 @@ use rustls::pki_types::ServerName;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
-use super::pool::{Connection, Origin};
-use super::{Client, Patience, error};
-use crate::config::{Scheme, limits};
+use super::pool::Connection;
+use super::{Client, Patience, Terms, error};
+use crate::config::{Destination, Scheme, limits};
 use crate::control::Dial;
 use crate::guest::Answered;
 use crate::http::{
@@ -43,21 +43,21 @@ use crate::worker::tls::Tls;
 pub(super) async fn exchange(
     client: Rc<Client>,
     request: http::Request<WasiBody>,
-    patience: Patience,
-    bytes_left: Rc<Cell<u64>>,
+    terms: Terms,
     respond: oneshot::Sender<Answered>,
 ) {
     let (parts, body) = request.into_parts();
     let mut respond = Some(respond);
-    let result = match origin(&parts) {
+    let result = match destination(&parts) {
         Err(code) => Err(code),
-        Ok(origin) => {
+        Ok(destination) => {
             let call = Call {
                 client: &client,
                 parts,
-                origin,
-                patience,
-                bytes_left: &bytes_left,
+                destination,
+                patience: terms.patience,
+                bytes_left: &terms.bytes_left,
+                host: terms.host.as_ref(),
             };
             call.run(body, &mut respond).await
         }
@@ -69,7 +69,7 @@ pub(super) async fn exchange(
 }
 
 /// Where a request goes.
-fn origin(parts: &Parts) -> Result<Origin, ErrorCode> {
+fn destination(parts: &Parts) -> Result<Destination, ErrorCode> {
     let invalid = || ErrorCode::HttpRequestUriInvalid;
     let scheme = match parts.uri.scheme_str() {
         Some("http") => Scheme::Http,
@@ -95,7 +95,7 @@ fn origin(parts: &Parts) -> Result<Origin, ErrorCode> {
         (_, Some(port @ 1..)) => port,
         _ => return Err(invalid()),
     };
-    Ok(Origin { scheme, host, port })
+    Ok(Destination { scheme, host, port })
 }
 
 /// The target in origin-form (RFC 9112 §3.2.1).
@@ -110,9 +110,10 @@ fn target(uri: &Uri) -> Cow<'_, str> {
 struct Call<'c> {
     client: &'c Rc<Client>,
     parts: Parts,
-    origin: Origin,
+    destination: Destination,
     patience: Patience,
     bytes_left: &'c Cell<u64>,
+    host: Option<&'c HeaderValue>,
 }
 
 /// Takes the answer, once; `None` afterwards.
@@ -139,7 +140,7 @@ impl Call<'_> {
     /// more on a new one, where that does no harm (RFC 9110 §9.2.2).
     async fn run(&self, mut body: WasiBody, respond: &mut Respond) -> Result<(), ErrorCode> {
         let repeatable = self.parts.method.is_idempotent() && body.is_end_stream();
-        if let Some(connection) = self.client.pool.take(&self.origin) {
+        if let Some(connection) = self.client.pool.take(&self.destination) {
             match self.converse(connection, &mut body, respond).await {
                 Err(Failed::Stale) if repeatable => {}
                 result => return settle(result),
@@ -154,10 +155,10 @@ impl Call<'_> {
 
     async fn connect(&self) -> Result<Connection, ErrorCode> {
         let connect = async {
-            let Origin { scheme, host, port } = self.origin.clone();
+            let Destination { scheme, host, port } = self.destination.clone();
             let dial = Dial {
                 id: 0,
-                tenant: self.client.tenant.clone(),
+                tenant: self.client.caller.clone(),
                 scheme,
                 host,
                 port,
@@ -168,7 +169,7 @@ impl Call<'_> {
             let stream = TcpStream::from_std(std::net::TcpStream::from(fd));
             let stream = stream.map_err(|_| ErrorCode::DestinationUnavailable)?;
             let (reader, writer) = split(stream, BytesMut::new());
-            match self.origin.scheme {
+            match self.destination.scheme {
                 Scheme::Http => Ok(Connection { reader, writer }),
                 Scheme::Https => self.secure(reader, writer).await,
             }
@@ -178,7 +179,7 @@ impl Call<'_> {
     }
 
     async fn secure(&self, reader: Reader, writer: Writer) -> Result<Connection, ErrorCode> {
-        let host = &self.origin.host;
+        let host = &self.destination.host;
         let name = match host.parse::<IpAddr>() {
             Ok(address) => ServerName::IpAddress(address.into()),
             Err(_) => {
@@ -231,7 +232,7 @@ impl Call<'_> {
         };
         if answer && is_complete && reader.is_quiet() {
             let connection = Connection { reader, writer };
-            self.client.pool.put(self.origin.clone(), connection);
+            self.client.pool.put(self.destination.clone(), connection);
         }
         Ok(())
     }
@@ -382,11 +383,19 @@ impl Call<'_> {
             return Err(wrong_size(gathered));
         }
         let framing = codec::request_framing(&self.parts.method, known);
+        let own;
+        let host = match self.host {
+            Some(host) => host.as_bytes(),
+            None => {
+                own = self.destination.authority();
+                own.as_bytes()
+            }
+        };
         codec::encode_request(
             &mut writer.out,
             &self.parts.method,
             &target(&self.parts.uri),
-            &self.origin.authority(),
+            host,
             &self.parts.headers,
             framing,
         );
@@ -525,9 +534,9 @@ fn spend(left: &Cell<u64>, bytes: usize) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn parse(method: &str, uri: &str) -> Result<Origin, ErrorCode> {
+    fn parse(method: &str, uri: &str) -> Result<Destination, ErrorCode> {
         let request = http::Request::builder().method(method).uri(uri).body(());
-        origin(&request.unwrap().into_parts().0)
+        destination(&request.unwrap().into_parts().0)
     }
 
     #[test]
@@ -539,7 +548,7 @@ mod tests {
             ("http://127.0.0.1:81/", Scheme::Http, "127.0.0.1", 81),
             ("http://[::1]:81/", Scheme::Http, "::1", 81),
         ] {
-            let expected = Origin {
+            let expected = Destination {
                 scheme,
                 host: host.to_owned(),
                 port,

@@ -22,13 +22,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use http::HeaderValue;
 use rustls::{ClientConfig, RootCertStore};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
 use self::exchange::exchange;
 use self::pool::Pool;
-use crate::config::{Egress, Limits, limits};
+use crate::config::{Egress, Limits, Origin, limits};
+use crate::control::origin_caller;
 use crate::engine::Meter;
 use crate::guest::{Answered, Outbound};
 use crate::scheduler::Account;
@@ -93,10 +95,11 @@ impl Patience {
     }
 }
 
-/// Sends one tenant's requests from one worker.
+/// Sends one tenant's requests from one worker: those of its guests, or those that are passed on.
 pub struct Client {
     network: Rc<Network>,
-    tenant: String,
+    /// The name that the egress process knows the rules by.
+    caller: String,
     rules: Egress,
     patience: Patience,
     account: Rc<Account>,
@@ -105,33 +108,126 @@ pub struct Client {
     tls: OnceCell<Arc<ClientConfig>>,
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.caller)
+    }
+}
+
+/// What a request may take.
+struct Terms {
+    patience: Patience,
+    /// Bytes of bodies, both ways.
+    bytes_left: Rc<Cell<u64>>,
+    /// The `Host`, where it is not the destination's.
+    host: Option<HeaderValue>,
+}
+
 impl Client {
-    /// The client of a tenant; `None` where it may connect to nothing. `known` is the one before a reload:
-    /// its connections are kept where the rules are the same.
-    pub fn new(
+    /// The client of a tenant's guests; `None` where they may connect to nothing. `known` is the one
+    /// before a reload: its connections are kept where the rules are the same.
+    pub fn of_guests(
         network: &Rc<Network>,
         tenant: &crate::config::Tenant,
         account: &Rc<Account>,
         split: Split,
         known: Option<&Rc<Self>>,
     ) -> Option<Rc<Self>> {
-        if let Some(known) = known.filter(|known| known.rules != tenant.egress) {
+        let places = split.share(tenant.limits.subrequest_concurrency).max(1);
+        Self::new(
+            network,
+            tenant,
+            (tenant.name.clone(), tenant.egress.clone()),
+            (account, places),
+            known,
+        )
+    }
+
+    /// The client that passes a tenant's requests on; `None` where it has no origin. `known`: as above.
+    pub fn of_origin(
+        network: &Rc<Network>,
+        tenant: &crate::config::Tenant,
+        account: &Rc<Account>,
+        split: Split,
+        known: Option<&Rc<Self>>,
+    ) -> Option<Rc<Self>> {
+        let rules = tenant.origin.as_ref().map(Origin::egress).unwrap_or_default();
+        // Each request has a place already.
+        let places = split.share(tenant.limits.concurrency).max(1);
+        Self::new(
+            network,
+            tenant,
+            (origin_caller(&tenant.name), rules),
+            (account, places),
+            known,
+        )
+    }
+
+    fn new(
+        network: &Rc<Network>,
+        tenant: &crate::config::Tenant,
+        (caller, rules): (String, Egress),
+        (account, places): (&Rc<Account>, usize),
+        known: Option<&Rc<Self>>,
+    ) -> Option<Rc<Self>> {
+        if let Some(known) = known.filter(|known| known.rules != rules) {
             known.pool.close();
         }
-        if tenant.egress.is_empty() {
+        if rules.is_empty() {
             return None;
         }
-        let known = known.filter(|known| known.rules == tenant.egress);
+        let known = known.filter(|known| known.rules == rules);
         Some(Rc::new(Self {
             network: Rc::clone(network),
-            tenant: tenant.name.clone(),
-            rules: tenant.egress.clone(),
+            caller,
+            rules,
             patience: Patience::of(&tenant.limits),
             account: Rc::clone(account),
-            places: Semaphore::new(split.share(tenant.limits.subrequest_concurrency).max(1)),
+            places: Semaphore::new(places),
             pool: known.map_or_else(Rc::default, |known| Rc::clone(&known.pool)),
             tls: known.map_or_else(OnceCell::new, |known| known.tls.clone()),
         }))
+    }
+
+    /// Sends a client's request to a server of the origin.
+    pub fn pass_on(
+        self: &Rc<Self>,
+        request: http::Request<WasiBody>,
+        host: Option<HeaderValue>,
+    ) -> Pin<Box<dyn Future<Output = Answered>>> {
+        // Its body is bounded as it comes in; how long an answer is, is the origin's affair.
+        let terms = Terms {
+            patience: self.patience,
+            bytes_left: Rc::new(Cell::new(u64::MAX)),
+            host,
+        };
+        self.send(request, terms)
+    }
+
+    fn send(
+        self: &Rc<Self>,
+        request: http::Request<WasiBody>,
+        terms: Terms,
+    ) -> Pin<Box<dyn Future<Output = Answered>>> {
+        let place = self.places.try_acquire();
+        let places = place.zip(self.network.places.try_acquire());
+        let Some(places) = places else {
+            return Box::pin(std::future::ready(Err(ErrorCode::ConnectionLimitReached)));
+        };
+        let (respond, answer) = oneshot::channel();
+        let exchange = exchange(Rc::clone(self), request, terms, respond);
+        let charged = Charged {
+            meter: Meter::new(Rc::clone(&self.account), u64::MAX),
+            inner: Box::pin(async move {
+                exchange.await;
+                drop(places);
+            }),
+        };
+        monoio::spawn(charged);
+        Box::pin(async move {
+            // The task always answers, unless the worker ends.
+            answer.await.unwrap_or(Err(ErrorCode::ConnectionTerminated))
+        })
     }
 
     fn tls_config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
@@ -163,31 +259,12 @@ impl Outbound for Caller {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Pin<Box<dyn Future<Output = Answered>>> {
-        let place = self.client.places.try_acquire();
-        let places = place.zip(self.client.network.places.try_acquire());
-        let Some(places) = places else {
-            return Box::pin(std::future::ready(Err(ErrorCode::ConnectionLimitReached)));
+        let terms = Terms {
+            patience: self.client.patience.at_most(options),
+            bytes_left: Rc::clone(&self.bytes_left),
+            host: None,
         };
-        let (respond, answer) = oneshot::channel();
-        let exchange = exchange(
-            Rc::clone(&self.client),
-            request,
-            self.client.patience.at_most(options),
-            Rc::clone(&self.bytes_left),
-            respond,
-        );
-        let charged = Charged {
-            meter: Meter::new(Rc::clone(&self.client.account), u64::MAX),
-            inner: Box::pin(async move {
-                exchange.await;
-                drop(places);
-            }),
-        };
-        monoio::spawn(charged);
-        Box::pin(async move {
-            // The task always answers, unless the worker ends.
-            answer.await.unwrap_or(Err(ErrorCode::ConnectionTerminated))
-        })
+        self.client.send(request, terms)
     }
 }
 

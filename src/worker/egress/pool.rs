@@ -6,37 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::config::{Scheme, limits};
+use crate::config::{Destination, limits};
 use crate::worker::stream::{Reader, Writer};
 
 /// How long a connection waits.
 const IDLE: Duration = Duration::from_millis(limits::EGRESS_IDLE_MS);
-
-/// Where a connection leads.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// Its protocol.
-    pub scheme: Scheme,
-    /// A name in lower case, or an address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-}
-
-impl Origin {
-    /// How a request names it: without the port that is its scheme's own.
-    pub fn authority(&self) -> String {
-        let Self { scheme, host, port } = self;
-        let host = match host.contains(':') {
-            true => format!("[{host}]"),
-            false => host.clone(),
-        };
-        match *port == scheme.default_port() {
-            true => host,
-            false => format!("{host}:{port}"),
-        }
-    }
-}
 
 /// A connection with nothing under way.
 #[derive(Debug)]
@@ -50,7 +24,7 @@ pub struct Connection {
 /// Those that wait.
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: RefCell<FxHashMap<Origin, Vec<(Instant, Connection)>>>,
+    idle: RefCell<FxHashMap<Destination, Vec<(Instant, Connection)>>>,
     count: Cell<usize>,
     is_swept: Cell<bool>,
     /// Its rules are not in force any more.
@@ -59,9 +33,9 @@ pub struct Pool {
 
 impl Pool {
     /// The connection that has waited for the shortest time and is still open.
-    pub fn take(&self, origin: &Origin) -> Option<Connection> {
+    pub fn take(&self, destination: &Destination) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let waiting = idle.get_mut(origin)?;
+        let waiting = idle.get_mut(destination)?;
         while let Some((since, connection)) = waiting.pop() {
             self.count.set(self.count.get() - 1);
             if since.elapsed() < IDLE && connection.reader.is_quiet() {
@@ -72,7 +46,7 @@ impl Pool {
     }
 
     /// Keeps a connection, unless there are enough.
-    pub fn put(self: &Rc<Self>, origin: Origin, connection: Connection) {
+    pub fn put(self: &Rc<Self>, destination: Destination, connection: Connection) {
         if self.is_closed.get() || self.count.get() >= limits::EGRESS_IDLE_PER_TENANT_MAX {
             return;
         }
@@ -80,7 +54,7 @@ impl Pool {
         let entry = (Instant::now(), connection);
         self.idle
             .borrow_mut()
-            .entry(origin)
+            .entry(destination)
             .or_default()
             .push(entry);
         if !self.is_swept.replace(true) {

@@ -1,0 +1,250 @@
+//! A tenant's origin: its servers, and which of them a request goes to.
+//!
+//! A server that failed several requests in a row is left alone for a while (passive ejection), for twice
+//! as long each time that it fails again at its return. When all are left alone, the one whose time ends
+//! first is tried: an origin is never given up.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Uri, header};
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+
+use super::upload::Upload;
+use crate::config::{self, Destination, OriginHost, limits};
+use crate::fault::Reason;
+use crate::guest::{Failure, Response};
+use crate::scheduler::Account;
+use crate::worker::egress::{Client, Network};
+use crate::worker::split::Split;
+
+/// A tenant's origin, as one worker sees it.
+#[derive(Debug)]
+pub struct Origin {
+    client: Rc<Client>,
+    config: config::Origin,
+    servers: Rc<[Server]>,
+    /// Whose turn it is.
+    next: Cell<usize>,
+}
+
+/// One server.
+#[derive(Debug)]
+struct Server {
+    scheme: &'static str,
+    /// In URLs, and in the `Host` of its own.
+    authority: Authority,
+    health: Health,
+}
+
+impl Origin {
+    /// The origin of a tenant, if it has one. What `known`, the one before a reload, has of the same
+    /// servers is kept: connections, and how they do.
+    pub fn of(
+        network: &Rc<Network>,
+        tenant: &config::Tenant,
+        account: &Rc<Account>,
+        split: Split,
+        known: Option<&Self>,
+    ) -> Option<Self> {
+        let client = known.map(|known| &known.client);
+        let client = Client::of_origin(network, tenant, account, split, client)?;
+        let config = tenant.origin.clone()?;
+        let known = known.filter(|known| known.config.servers == config.servers);
+        let servers = known.map_or_else(
+            || config.servers.iter().filter_map(Server::new).collect(),
+            |known| Rc::clone(&known.servers),
+        );
+        Some(Self {
+            client,
+            config,
+            servers,
+            next: Cell::new(0),
+        })
+    }
+
+    /// The `Host` that the next server would be asked for, where it is not its own.
+    fn host(&self, parts: &Parts) -> Option<HeaderValue> {
+        match &self.config.host {
+            OriginHost::Server => None,
+            OriginHost::Client => parts.headers.get(header::HOST).cloned(),
+            OriginHost::Name(name) => HeaderValue::from_str(name).ok(),
+        }
+    }
+
+    /// Sends a request; gives the head of its answer, whose body follows.
+    ///
+    /// # Errors
+    /// What became of the last attempt.
+    pub async fn send(&self, parts: Parts, body: Upload) -> Result<Response, Failure> {
+        let host = self.host(&parts);
+        let target = parts.uri.path_and_query().cloned();
+        let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut tried = 0_u32;
+        loop {
+            let now = Instant::now();
+            let Some((place, server)) = self.choose(now, tried) else {
+                return Err(Failure {
+                    reason: Reason::Internal,
+                    detail: "the origin has no servers".to_owned(),
+                });
+            };
+            tried |= 1 << place;
+            let mut request = http::Request::new(body.clone().boxed_unsync());
+            *request.method_mut() = parts.method.clone();
+            *request.uri_mut() = server.uri(target.clone());
+            *request.headers_mut() = parts.headers.clone();
+            let error = match self.client.pass_on(request, host.clone()).await {
+                Ok(response) => {
+                    server.health.succeeded();
+                    return Ok(response);
+                }
+                Err(error) => error,
+            };
+            let (reason, is_servers) = what_failed(&error);
+            if is_servers && server.health.failed(Instant::now()) {
+                tracing::warn!("the origin's server {} is left alone", server.authority);
+            }
+            let is_harmless =
+                body.is_untouched() || (parts.method.is_idempotent() && body.was_empty());
+            let tries = tried.count_ones() as usize;
+            let is_last = tries >= self.servers.len().min(limits::ORIGIN_TRIES_MAX);
+            if !is_servers || !is_harmless || is_last {
+                return Err(Failure {
+                    reason,
+                    detail: format!("the origin's server {}: {error:?}", server.authority),
+                });
+            }
+        }
+    }
+
+    /// The server for the next attempt, and its place: one in good health whose turn it is, or the one
+    /// that is left alone for the shortest time. `tried`: the places that were tried already, as bits.
+    fn choose(&self, now: Instant, tried: u32) -> Option<(usize, &Server)> {
+        let count = self.servers.len();
+        let first = self.next.get();
+        self.next.set((first + 1) % count.max(1));
+        let all = (0..count).map(|turn| (first + turn) % count);
+        let left = all
+            .filter(|place| tried & (1 << place) == 0)
+            .map(|place| (place, &self.servers[place]));
+        let usable = left.clone().find(|(_, server)| server.health.is_good(now));
+        usable.or_else(|| left.min_by_key(|(_, server)| server.health.alone_until.get()))
+    }
+}
+
+impl Server {
+    fn new(destination: &Destination) -> Option<Self> {
+        Some(Self {
+            scheme: destination.scheme.as_str(),
+            authority: destination.authority().parse().ok()?,
+            health: Health::default(),
+        })
+    }
+
+    fn uri(&self, target: PathAndQuery) -> Uri {
+        let uri = Uri::builder()
+            .scheme(self.scheme)
+            .authority(self.authority.clone())
+            .path_and_query(target);
+        uri.build().unwrap_or_default()
+    }
+}
+
+/// What is known of a server, from the requests that it was sent.
+#[derive(Debug, Default)]
+struct Health {
+    /// Failures since the last success.
+    failures: Cell<u32>,
+    alone_until: Cell<Option<Instant>>,
+}
+
+impl Health {
+    fn is_good(&self, now: Instant) -> bool {
+        self.alone_until.get().is_none_or(|until| until <= now)
+    }
+
+    fn succeeded(&self) {
+        self.failures.set(0);
+        self.alone_until.set(None);
+    }
+
+    /// Counts a failure; whether the server is left alone from now on, and was not before.
+    fn failed(&self, now: Instant) -> bool {
+        let was_good = self.is_good(now);
+        let failures = self.failures.get().saturating_add(1);
+        self.failures.set(failures);
+        let Some(times) = failures.checked_sub(limits::ORIGIN_FAILURES_MAX) else {
+            return false;
+        };
+        // A request that was under way when its server was left alone makes that no longer.
+        if was_good {
+            let alone_s = (1_u64 << times.min(31)).min(limits::ORIGIN_ALONE_S_MAX);
+            self.alone_until
+                .set(Some(now + Duration::from_secs(alone_s)));
+        }
+        was_good
+    }
+}
+
+/// What the client is told of an attempt that failed, and whether that says something about the server.
+fn what_failed(error: &ErrorCode) -> (Reason, bool) {
+    match error {
+        ErrorCode::ConnectionTimeout
+        | ErrorCode::DnsTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::HttpResponseTimeout
+        | ErrorCode::ConnectionWriteTimeout => (Reason::OriginTimeout, true),
+        ErrorCode::DnsError(_)
+        | ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpProhibited
+        | ErrorCode::DestinationIpUnroutable
+        | ErrorCode::ConnectionRefused
+        | ErrorCode::HttpRequestDenied
+        | ErrorCode::TlsProtocolError
+        | ErrorCode::TlsCertificateError
+        | ErrorCode::TlsAlertReceived(_) => (Reason::OriginUnreachable, true),
+        ErrorCode::ConnectionLimitReached => (Reason::NoSlot, false),
+        // The client's body broke off, or is not as long as it said.
+        ErrorCode::HttpRequestBodySize(_) | ErrorCode::InternalError(_) => {
+            (Reason::OriginFailed, false)
+        }
+        _ => (Reason::OriginFailed, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_fails_again_and_again_is_left_alone_for_longer() {
+        let health = Health::default();
+        let mut now = Instant::now();
+        for _ in 1..limits::ORIGIN_FAILURES_MAX {
+            assert!(!health.failed(now));
+            assert!(health.is_good(now));
+        }
+        for times in 0..20 {
+            assert!(health.failed(now));
+            // Others that were under way change nothing.
+            let until = health.alone_until.get();
+            assert!(!health.is_good(now));
+            let failures = health.failures.get();
+            assert!(!health.failed(now));
+            assert_eq!(health.alone_until.get(), until);
+            health.failures.set(failures);
+            let alone = Duration::from_secs((1 << times).min(limits::ORIGIN_ALONE_S_MAX));
+            assert!(!health.is_good(now + alone - Duration::from_millis(1)));
+            now += alone;
+            assert!(health.is_good(now));
+        }
+        health.succeeded();
+        assert!(!health.failed(now), "it starts anew");
+    }
+}
