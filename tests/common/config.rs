@@ -21,7 +21,7 @@ pub fn guest(name: &str) -> PathBuf {
 pub struct Tenant {
     pub(super) hosts: Vec<String>,
     name: String,
-    component: PathBuf,
+    component: Option<PathBuf>,
     cell: Option<String>,
     cores: Option<String>,
     env: Vec<(String, String)>,
@@ -41,13 +41,22 @@ impl Tenant {
         Self {
             hosts: Vec::new(),
             name: name.to_owned(),
-            component: component.into(),
+            component: Some(component.into()),
             cell: None,
             cores: None,
             env: Vec::new(),
             lines: Vec::new(),
             limits: Vec::new(),
         }
+    }
+
+    /// A tenant without a component: its requests are passed on to these servers.
+    pub fn passed_on(name: &str, servers: &[&str]) -> Self {
+        Self {
+            component: None,
+            ..Self::with_component(name, "")
+        }
+        .line(&format!("origin.servers = {servers:?}"))
     }
 
     /// One more host.
@@ -104,11 +113,11 @@ impl Tenant {
     }
 
     fn write(&self, out: &mut String) {
-        let (name, component, hosts) = (&self.name, &self.component, self.all_hosts());
-        let _ = writeln!(
-            out,
-            "[[tenant]]\nname = {name:?}\ncomponent = {component:?}\nhosts = {hosts:?}"
-        );
+        let (name, hosts) = (&self.name, self.all_hosts());
+        let _ = writeln!(out, "[[tenant]]\nname = {name:?}\nhosts = {hosts:?}");
+        if let Some(component) = &self.component {
+            let _ = writeln!(out, "component = {component:?}");
+        }
         if let Some(cell) = &self.cell {
             let _ = writeln!(out, "cell = {cell:?}");
         }

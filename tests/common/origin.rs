@@ -38,6 +38,14 @@ impl Origin {
         Self::serve(None, None)
     }
 
+    /// One that reads requests and closes their connections, whatever they ask for.
+    pub fn dropping() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::accept(listener, None, |mut stream| {
+            request(&mut stream, &mut Vec::new());
+        })
+    }
+
     /// HTTPS, with a certificate of its own for these names and addresses.
     pub fn start_tls(names: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -55,14 +63,22 @@ impl Origin {
 
     fn serve(tls: Option<Arc<ServerConfig>>, pem: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::accept(listener, pem, move |stream| converse(stream, tls.clone()))
+    }
+
+    fn accept(
+        listener: TcpListener,
+        pem: Option<String>,
+        serve: impl Fn(TcpStream) + Clone + Send + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("an address");
         let connections: Arc<AtomicUsize> = Arc::default();
         let counted = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 counted.fetch_add(1, Ordering::Relaxed);
-                let tls = tls.clone();
-                std::thread::spawn(move || converse(stream, tls));
+                let serve = serve.clone();
+                std::thread::spawn(move || serve(stream));
             }
         });
         Self {

@@ -151,7 +151,11 @@ impl Client {
         split: Split,
         known: Option<&Rc<Self>>,
     ) -> Option<Rc<Self>> {
-        let rules = tenant.origin.as_ref().map(Origin::egress).unwrap_or_default();
+        let rules = tenant
+            .origin
+            .as_ref()
+            .map(Origin::egress)
+            .unwrap_or_default();
         // Each request has a place already.
         let places = split.share(tenant.limits.concurrency).max(1);
         Self::new(
