@@ -128,7 +128,7 @@ pub async fn exchange(
     let notes = Rc::new(Notes::default());
     let inbound = Rc::new(Inbound::default());
     let handler = match (&tenant.origin, program) {
-        (Some(origin), _) => Handler::Origin(Rc::clone(origin), forwarded::client(reader.fd())),
+        (Some(origin), _) => Handler::Origin(Rc::clone(origin), reader.peer()),
         (None, Some(program)) => Handler::Guest(program),
         (None, None) => return refuse(writer, &asked, Reason::ComponentRejected).await,
     };

@@ -10,7 +10,6 @@
 //! What a client says in these, and in `geoip-*`, `pop-*` and `x-cdn-*`, is left out: a program trusts them.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
@@ -46,12 +45,6 @@ pub fn put(fields: &mut HeaderMap, connection: BorrowedFd<'_>) {
         Some(host) => fields.insert(SERVER_NAME, host),
         None => fields.remove(SERVER_NAME),
     };
-}
-
-/// The address of the client at the other end of a connection.
-pub fn client(connection: BorrowedFd<'_>) -> Option<IpAddr> {
-    let peer = SockRef::from(&connection).peer_addr().ok()?;
-    Some(peer.as_socket()?.ip())
 }
 
 /// An address that is not known is not said, whatever the client says.

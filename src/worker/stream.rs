@@ -1,6 +1,8 @@
 //! The two halves of a connection, each with its buffer; below them TLS, where there is any.
 
+use std::cell::OnceCell;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use monoio::io::{
     AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
 };
 use monoio::net::TcpStream;
+use socket2::SockRef;
 
 use crate::config::limits;
 use crate::sys::fd;
@@ -36,6 +39,8 @@ pub struct Reader {
     /// A read was given up while it ran, and bytes went with it: what comes next begins anywhere,
     /// and must never be taken for a request.
     pub torn: bool,
+    /// Looked up once.
+    peer: OnceCell<Option<IpAddr>>,
 }
 
 /// What the other side is sent.
@@ -55,6 +60,7 @@ pub fn split(stream: TcpStream, buf: BytesMut) -> (Reader, Writer) {
         tls: None,
         buf,
         torn: false,
+        peer: OnceCell::new(),
     };
     let writer = Writer {
         half: write,
@@ -103,9 +109,23 @@ pub fn release(reader: Reader, writer: Writer) {
 impl Reader {
     /// Whether nothing has come, not even the end, of a connection on which nothing is due.
     pub fn is_quiet(&self) -> bool {
+        self.is_read_up() && fd::would_block(&self.half)
+    }
+
+    /// Whether nothing is left of what was read.
+    pub fn is_read_up(&self) -> bool {
         // What TLS says between two answers, it says at once; what comes later is mostly its end.
         let is_read = self.tls.as_ref().is_none_or(|tls| tls.is_quiet());
-        self.buf.is_empty() && !self.torn && is_read && fd::would_block(&self.half)
+        self.buf.is_empty() && !self.torn && is_read
+    }
+
+    /// The address of whoever is at the other end.
+    pub fn peer(&self) -> Option<IpAddr> {
+        *self.peer.get_or_init(|| {
+            let address = SockRef::from(&self.fd()).peer_addr().ok()?;
+            // A client of IPv4 at a socket of IPv6 is still one of IPv4.
+            Some(address.as_socket()?.ip().to_canonical())
+        })
     }
 
     /// The connection's descriptor.

@@ -48,16 +48,20 @@ pub(super) async fn exchange(
 ) {
     let (parts, body) = request.into_parts();
     let mut respond = Some(respond);
-    let result = match destination(&parts) {
+    let to = match terms.to {
+        Some(to) => Ok(to),
+        None => destination(&parts).and_then(with_host),
+    };
+    let result = match to {
         Err(code) => Err(code),
-        Ok(destination) => {
+        Ok((destination, host)) => {
             let call = Call {
                 client: &client,
                 parts,
                 destination,
+                host,
                 patience: terms.patience,
                 bytes_left: &terms.bytes_left,
-                host: terms.host.as_ref(),
             };
             call.run(body, &mut respond).await
         }
@@ -98,6 +102,13 @@ fn destination(parts: &Parts) -> Result<Destination, ErrorCode> {
     Ok(Destination { scheme, host, port })
 }
 
+/// A destination, and the `Host` of its own.
+fn with_host(to: Destination) -> Result<(Rc<Destination>, HeaderValue), ErrorCode> {
+    let host = HeaderValue::try_from(to.authority());
+    let host = host.map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    Ok((Rc::new(to), host))
+}
+
 /// The target in origin-form (RFC 9112 §3.2.1).
 fn target(uri: &Uri) -> Cow<'_, str> {
     match uri.path_and_query().map_or("/", |target| target.as_str()) {
@@ -110,10 +121,10 @@ fn target(uri: &Uri) -> Cow<'_, str> {
 struct Call<'c> {
     client: &'c Rc<Client>,
     parts: Parts,
-    destination: Destination,
+    destination: Rc<Destination>,
+    host: HeaderValue,
     patience: Patience,
     bytes_left: &'c Cell<u64>,
-    host: Option<&'c HeaderValue>,
 }
 
 /// Takes the answer, once; `None` afterwards.
@@ -155,7 +166,7 @@ impl Call<'_> {
 
     async fn connect(&self) -> Result<Connection, ErrorCode> {
         let connect = async {
-            let Destination { scheme, host, port } = self.destination.clone();
+            let Destination { scheme, host, port } = (*self.destination).clone();
             let dial = Dial {
                 id: 0,
                 tenant: self.client.caller.clone(),
@@ -230,9 +241,9 @@ impl Call<'_> {
             });
             (answer.keep_alive, is_complete.await && upload.is_sent())
         };
-        if answer && is_complete && reader.is_quiet() {
+        if answer && is_complete && reader.is_read_up() {
             let connection = Connection { reader, writer };
-            self.client.pool.put(self.destination.clone(), connection);
+            self.client.pool.put(&self.destination, connection);
         }
         Ok(())
     }
@@ -383,19 +394,11 @@ impl Call<'_> {
             return Err(wrong_size(gathered));
         }
         let framing = codec::request_framing(&self.parts.method, known);
-        let own;
-        let host = match self.host {
-            Some(host) => host.as_bytes(),
-            None => {
-                own = self.destination.authority();
-                own.as_bytes()
-            }
-        };
         codec::encode_request(
             &mut writer.out,
             &self.parts.method,
             &target(&self.parts.uri),
-            host,
+            self.host.as_bytes(),
             &self.parts.headers,
             framing,
         );

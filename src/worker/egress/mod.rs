@@ -29,7 +29,7 @@ use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
 use self::exchange::exchange;
 use self::pool::Pool;
-use crate::config::{Egress, Limits, Origin, limits};
+use crate::config::{Destination, Egress, Limits, Origin, limits};
 use crate::control::origin_caller;
 use crate::engine::Meter;
 use crate::guest::{Answered, Outbound};
@@ -119,8 +119,8 @@ struct Terms {
     patience: Patience,
     /// Bytes of bodies, both ways.
     bytes_left: Rc<Cell<u64>>,
-    /// The `Host`, where it is not the destination's.
-    host: Option<HeaderValue>,
+    /// Where it goes, and the `Host` that it asks for, where its URL does not say so.
+    to: Option<(Rc<Destination>, HeaderValue)>,
 }
 
 impl Client {
@@ -193,17 +193,18 @@ impl Client {
         }))
     }
 
-    /// Sends a client's request to a server of the origin.
+    /// Sends a client's request to a server of the origin, asking it for `host`.
     pub fn pass_on(
         self: &Rc<Self>,
         request: http::Request<WasiBody>,
-        host: Option<HeaderValue>,
+        to: Rc<Destination>,
+        host: HeaderValue,
     ) -> Pin<Box<dyn Future<Output = Answered>>> {
         // Its body is bounded as it comes in; how long an answer is, is the origin's affair.
         let terms = Terms {
             patience: self.patience,
             bytes_left: Rc::new(Cell::new(u64::MAX)),
-            host,
+            to: Some((to, host)),
         };
         self.send(request, terms)
     }
@@ -266,7 +267,7 @@ impl Outbound for Caller {
         let terms = Terms {
             patience: self.client.patience.at_most(options),
             bytes_left: Rc::clone(&self.bytes_left),
-            host: None,
+            to: None,
         };
         self.client.send(request, terms)
     }

@@ -46,17 +46,19 @@ impl Pool {
     }
 
     /// Keeps a connection, unless there are enough.
-    pub fn put(self: &Rc<Self>, destination: Destination, connection: Connection) {
+    pub fn put(self: &Rc<Self>, to: &Destination, connection: Connection) {
         if self.is_closed.get() || self.count.get() >= limits::EGRESS_IDLE_PER_TENANT_MAX {
             return;
         }
         self.count.set(self.count.get() + 1);
         let entry = (Instant::now(), connection);
-        self.idle
-            .borrow_mut()
-            .entry(destination)
-            .or_default()
-            .push(entry);
+        let mut idle = self.idle.borrow_mut();
+        match idle.get_mut(to) {
+            Some(waiting) => waiting.push(entry),
+            None => {
+                idle.insert(to.clone(), vec![entry]);
+            }
+        }
         if !self.is_swept.replace(true) {
             monoio::spawn(sweep(Rc::downgrade(self)));
         }

@@ -5,12 +5,12 @@
 //! first is tried: an origin is never given up.
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Uri, header};
+use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
@@ -35,9 +35,9 @@ pub struct Origin {
 /// One server.
 #[derive(Debug)]
 struct Server {
-    scheme: &'static str,
-    /// In URLs, and in the `Host` of its own.
-    authority: Authority,
+    destination: Rc<Destination>,
+    /// The `Host` of its own.
+    authority: HeaderValue,
     health: Health,
 }
 
@@ -67,7 +67,7 @@ impl Origin {
         })
     }
 
-    /// The `Host` that the next server would be asked for, where it is not its own.
+    /// The `Host` that all servers are asked for, where it is not their own.
     fn host(&self, parts: &Parts) -> Option<HeaderValue> {
         match &self.config.host {
             OriginHost::Server => None,
@@ -80,10 +80,9 @@ impl Origin {
     ///
     /// # Errors
     /// What became of the last attempt.
-    pub async fn send(&self, parts: Parts, body: Upload) -> Result<Response, Failure> {
+    pub async fn send(&self, mut parts: Parts, body: Upload) -> Result<Response, Failure> {
         let host = self.host(&parts);
-        let target = parts.uri.path_and_query().cloned();
-        let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let tries_max = self.servers.len().min(limits::ORIGIN_TRIES_MAX);
         let mut tried = 0_u32;
         loop {
             let now = Instant::now();
@@ -96,9 +95,15 @@ impl Origin {
             tried |= 1 << place;
             let mut request = http::Request::new(body.clone().boxed_unsync());
             *request.method_mut() = parts.method.clone();
-            *request.uri_mut() = server.uri(target.clone());
-            *request.headers_mut() = parts.headers.clone();
-            let error = match self.client.pass_on(request, host.clone()).await {
+            *request.uri_mut() = parts.uri.clone();
+            let is_last = tried.count_ones() as usize >= tries_max;
+            *request.headers_mut() = match is_last {
+                true => std::mem::take(&mut parts.headers),
+                false => parts.headers.clone(),
+            };
+            let host = host.clone().unwrap_or_else(|| server.authority.clone());
+            let to = Rc::clone(&server.destination);
+            let error = match self.client.pass_on(request, to, host).await {
                 Ok(response) => {
                     server.health.succeeded();
                     return Ok(response);
@@ -107,16 +112,14 @@ impl Origin {
             };
             let (reason, is_servers) = what_failed(&error);
             if is_servers && server.health.failed(Instant::now()) {
-                tracing::warn!("the origin's server {} is left alone", server.authority);
+                tracing::warn!("the origin's server {server} is left alone");
             }
             let is_harmless =
                 body.is_untouched() || (parts.method.is_idempotent() && body.was_empty());
-            let tries = tried.count_ones() as usize;
-            let is_last = tries >= self.servers.len().min(limits::ORIGIN_TRIES_MAX);
             if !is_servers || !is_harmless || is_last {
                 return Err(Failure {
                     reason,
-                    detail: format!("the origin's server {}: {error:?}", server.authority),
+                    detail: format!("the origin's server {server}: {error:?}"),
                 });
             }
         }
@@ -140,18 +143,17 @@ impl Origin {
 impl Server {
     fn new(destination: &Destination) -> Option<Self> {
         Some(Self {
-            scheme: destination.scheme.as_str(),
-            authority: destination.authority().parse().ok()?,
+            destination: Rc::new(destination.clone()),
+            authority: destination.authority().try_into().ok()?,
             health: Health::default(),
         })
     }
+}
 
-    fn uri(&self, target: PathAndQuery) -> Uri {
-        let uri = Uri::builder()
-            .scheme(self.scheme)
-            .authority(self.authority.clone())
-            .path_and_query(target);
-        uri.build().unwrap_or_default()
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Destination { scheme, .. } = &*self.destination;
+        write!(f, "{}://{}", scheme.as_str(), self.destination.authority())
     }
 }
 
