@@ -122,6 +122,8 @@ fn word(flavour: Flavour) -> &'static str {
         Flavour::P3 => "p3",
         Flavour::FuelP2 => "fuel-p2",
         Flavour::FuelP3 => "fuel-p3",
+        Flavour::Filter => "filter",
+        Flavour::FuelFilter => "fuel-filter",
     }
 }
 

@@ -7,6 +7,7 @@ use super::limits::{
     STACKS_PER_CONCURRENT,
 };
 use super::stripes;
+use crate::control::Flavour;
 
 /// What one worker is tuned to. Read from a profile file; every value there carries its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -281,12 +282,23 @@ impl Profile {
         (stacks / STACKS_PER_CONCURRENT).clamp(1, self.running_max)
     }
 
+    /// Stacks of an engine's pool. Where filters run beside programs with one stack each, theirs that
+    /// have two are added; in the other engines every request may have two.
+    pub fn stacks(&self, flavour: Flavour) -> u32 {
+        let second = match flavour.engine() {
+            Flavour::P2 => u32::try_from(self.concurrent_max()).unwrap_or(self.slots),
+            _ => 0,
+        };
+        self.slots + second
+    }
+
     /// The most memory mappings that one worker has when every slot of its engines was used,
     /// without loaded components. `fuel` says whether a tenant needs the engine that counts fuel.
     pub fn mappings_max(&self, fuel: bool) -> u64 {
         let pool = u64::from(self.slots) * (MAPPINGS_PER_SLOT + MAPPINGS_PER_STACK);
         let engines = if fuel { FLAVOURS } else { FLAVOURS - 1 };
-        engines * (pool + self.mappings_of_idle_stripes()) + MAPPINGS_OTHER
+        let filters = self.concurrent_max() as u64 * MAPPINGS_PER_STACK;
+        engines * (pool + self.mappings_of_idle_stripes()) + filters + MAPPINGS_OTHER
     }
 
     /// The same with this many tenants loaded: what `vm.max_map_count` has to allow.

@@ -467,23 +467,49 @@ pub enum Flavour {
     FuelP2,
     /// The handler of [`Flavour::P3`], compiled to count fuel; its engine can do either.
     FuelP3,
+    /// A proxy-wasm filter: a core module, in the engine of [`Flavour::P2`].
+    Filter,
+    /// The same, compiled to count fuel; in the engine of [`Flavour::FuelP2`].
+    FuelFilter,
 }
 
 impl Flavour {
     /// Every flavour.
-    pub const ALL: [Self; 4] = [Self::P2, Self::P3, Self::FuelP2, Self::FuelP3];
+    pub const ALL: [Self; 6] = [
+        Self::P2,
+        Self::P3,
+        Self::FuelP2,
+        Self::FuelP3,
+        Self::Filter,
+        Self::FuelFilter,
+    ];
 
     /// The flavour that runs the same handler and counts fuel.
     pub const fn with_fuel(self) -> Self {
         match self {
             Self::P2 | Self::FuelP2 => Self::FuelP2,
             Self::P3 | Self::FuelP3 => Self::FuelP3,
+            Self::Filter | Self::FuelFilter => Self::FuelFilter,
+        }
+    }
+
+    /// Whether it is a core module that filters requests and answers.
+    pub const fn is_filter(self) -> bool {
+        matches!(self, Self::Filter | Self::FuelFilter)
+    }
+
+    /// The flavour whose engine runs it.
+    pub const fn engine(self) -> Self {
+        match self {
+            Self::Filter => Self::P2,
+            Self::FuelFilter => Self::FuelP2,
+            other => other,
         }
     }
 
     /// Whether compiled code counts fuel.
     pub const fn counts_fuel(self) -> bool {
-        matches!(self, Self::FuelP2 | Self::FuelP3)
+        matches!(self, Self::FuelP2 | Self::FuelP3 | Self::FuelFilter)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use thiserror::Error;
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
 
 use crate::engine::settings::one_line;
 use crate::engine::stripes::Unproved;
@@ -36,4 +36,13 @@ pub(super) fn map(engine: &Engine, fd: BorrowedFd<'_>) -> Result<Component, Arti
     // writable by skep's own user alone, so they do not change while mapped.
     let component = unsafe { Component::deserialize_file(engine, path) };
     component.map_err(|e| ArtifactError::Refused(one_line(e)))
+}
+
+/// The same for a filter's core module.
+#[allow(unsafe_code)] // as above
+pub(super) fn map_module(engine: &Engine, fd: BorrowedFd<'_>) -> Result<Module, ArtifactError> {
+    let path = format!("{}/{}", namespaces::own_fds(), fd.as_raw_fd());
+    // SAFETY: as in `map`.
+    let module = unsafe { Module::deserialize_file(engine, path) };
+    module.map_err(|e| ArtifactError::Refused(one_line(e)))
 }

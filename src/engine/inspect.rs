@@ -16,10 +16,16 @@ pub enum InspectError {
     /// The bytes are not a valid component.
     #[error("not a WebAssembly component: {0}")]
     Malformed(String),
+    /// A filter for another version of proxy-wasm's ABI.
+    #[error(
+        "a proxy-wasm filter for another ABI than 0.2.0 and 0.2.1 (it exports {0}): build it with an SDK \
+         for 0.2.1"
+    )]
+    OtherAbi(String),
     /// A core module, which has no interfaces.
     #[error(
-        "a core WebAssembly module, not a component: build it for wasm32-wasip2, \
-         or wrap it with `wasm-tools component new`"
+        "a core WebAssembly module, neither a component nor a proxy-wasm filter: build it for \
+         wasm32-wasip2, or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
     /// A component that consists of others which call each other without waiting. Each such part may
@@ -56,7 +62,14 @@ pub(super) const FASTEDGE_HANDLER: &str = "gcore:fastedge/http-handler";
 pub(super) const HANDLERS: [&str; 2] =
     ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
 
-/// Finds the handler a component exports. A component with both is served through 0.3.
+/// What a filter exports to say which ABI it is made for; the two differ in nothing that is called here.
+const FILTER_ABIS: [&str; 2] = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0"];
+
+/// What such an export's name begins with.
+const ABI: &str = "proxy_abi_version_";
+
+/// Finds the handler a component exports, and whether a core module is a filter. A component with both
+/// handlers is served through 0.3.
 ///
 /// # Errors
 /// See [`InspectError`].
@@ -74,6 +87,7 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
     let mut steps = 0;
     let mut depth = 0_usize;
     let mut inner = Inner::default();
+    let (mut is_core, mut abi) = (false, None);
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(malformed)?;
         steps += instantiation_steps(&payload).map_err(malformed)?;
@@ -82,12 +96,16 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
         }
         match payload {
             Payload::Version { encoding, .. } => {
-                if depth == 0 && encoding == Encoding::Module {
-                    return Err(InspectError::CoreModule);
-                }
+                is_core |= depth == 0 && encoding == Encoding::Module;
                 depth += 1;
             }
             Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ExportSection(section) if is_core => {
+                for export in section {
+                    let name = export.map_err(malformed)?.name;
+                    abi = abi.or_else(|| name.starts_with(ABI).then(|| name.to_owned()));
+                }
+            }
             Payload::ComponentExportSection(section) if depth == 1 => {
                 for export in section {
                     exports.push(export.map_err(malformed)?.name.name.to_owned());
@@ -100,6 +118,13 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
             }
             _ => {}
         }
+    }
+    if is_core {
+        return match abi {
+            Some(abi) if FILTER_ABIS.contains(&&*abi) => Ok(Flavour::Filter),
+            Some(abi) => Err(InspectError::OtherAbi(abi.escape_debug().to_string())),
+            None => Err(InspectError::CoreModule),
+        };
     }
     if inner.lifts && inner.is_async {
         return Err(InspectError::Composed);
@@ -274,6 +299,28 @@ mod tests {
         };
         assert_eq!(flavour(&composed("", "")), Ok(Flavour::P3));
         assert_eq!(flavour(&composed("", "async")), Err(InspectError::Composed));
+    }
+
+    #[test]
+    fn a_filter_is_known_by_its_abi() {
+        let module = |name: &str| wat(&format!(r#"(module (func (export "{name}")))"#));
+        for abi in FILTER_ABIS {
+            assert_eq!(flavour(&module(abi)), Ok(Flavour::Filter), "{abi}");
+        }
+        for abi in ["proxy_abi_version_0_1_0", "proxy_abi_version_0_3_0"] {
+            assert_eq!(
+                flavour(&module(abi)),
+                Err(InspectError::OtherAbi(abi.to_owned()))
+            );
+        }
+        let name = FILTER_ABIS[0];
+        let globals = "(global i32 (i32.const 0))".repeat(limits::INSTANTIATION_STEPS_MAX / 2 + 1);
+        assert_eq!(
+            flavour(&wat(&format!(
+                r#"(module {globals} (func (export "{name}")))"#
+            ))),
+            Err(InspectError::TooMuchToInstantiate)
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::os::fd::BorrowedFd;
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, EngineWeak};
+use wasmtime::{Engine, EngineWeak, Linker as CoreLinker};
 use wasmtime_wasi_http::{p2, p3};
 
 use super::artifact::{self, ArtifactError};
@@ -13,12 +13,14 @@ use super::settings::{self, one_line};
 use super::stripes::{self, Neighbours};
 use crate::config::Profile;
 use crate::control::Flavour;
-use crate::guest::{AppPre, State, link_p2, link_p3};
+use crate::guest::{AppPre, FilterPre, Phase, State, link_filters, link_p2, link_p3};
 
 /// One flavour's engine with its pool and linker.
 struct Loaded {
     engine: Engine,
     linker: Linker<State>,
+    /// Made when the first filter is loaded.
+    filters: OnceCell<CoreLinker<State>>,
 }
 
 /// The engines of one worker. Each is made when the first program of its flavour is loaded,
@@ -33,7 +35,7 @@ pub struct Engines {
     made: Box<dyn Fn(EngineWeak)>,
 }
 
-/// A tenant's component, ready to be instantiated.
+/// A tenant's component or filter, ready to be instantiated.
 pub struct Program {
     pub(crate) engine: Engine,
     pub(crate) proxy: Proxy,
@@ -50,6 +52,19 @@ impl Program {
     pub fn answers_whole(&self) -> bool {
         matches!(self.proxy, Proxy::FastEdge(_))
     }
+
+    /// Whether it is a filter, which has no answers of its own.
+    pub fn is_filter(&self) -> bool {
+        matches!(self.proxy, Proxy::Filter(_))
+    }
+
+    /// Whether it is a filter that has something to do in this phase.
+    pub fn filter_has(&self, phase: Phase) -> bool {
+        match &self.proxy {
+            Proxy::Filter(pre) => pre.has(phase),
+            _ => false,
+        }
+    }
 }
 
 impl std::fmt::Debug for Program {
@@ -58,7 +73,7 @@ impl std::fmt::Debug for Program {
     }
 }
 
-/// The handler a program exports.
+/// The handler a program exports, or that it is a filter.
 pub enum Proxy {
     /// `wasi:http/incoming-handler@0.2`.
     P2(p2::bindings::ProxyPre<State>),
@@ -66,6 +81,8 @@ pub enum Proxy {
     P3(p3::bindings::ServicePre<State>),
     /// `gcore:fastedge/http-handler`, where there is none of the others.
     FastEdge(AppPre<State>),
+    /// proxy-wasm.
+    Filter(FilterPre),
 }
 
 impl Engines {
@@ -95,8 +112,14 @@ impl Engines {
     /// When this engine cannot load it or a component's import is not provided.
     pub fn load(&self, flavour: Flavour, fd: BorrowedFd<'_>) -> Result<Program, ArtifactError> {
         let loaded = self.loaded(flavour)?;
-        let component = artifact::map(&loaded.engine, fd)?;
         let unlinkable = |e| ArtifactError::Unlinkable(one_line(e));
+        if flavour.is_filter() {
+            let module = artifact::map_module(&loaded.engine, fd)?;
+            let linker = loaded.filters().map_err(unlinkable)?;
+            let pre = FilterPre::new(linker, &module).map_err(unlinkable)?;
+            return Ok(self.program(loaded, flavour, Proxy::Filter(pre)));
+        }
+        let component = artifact::map(&loaded.engine, fd)?;
         let pre = loaded
             .linker
             .instantiate_pre(&component)
@@ -108,17 +131,23 @@ impl Engines {
             Flavour::P2 | Flavour::FuelP2 => {
                 Proxy::P2(p2::bindings::ProxyPre::new(pre).map_err(unlinkable)?)
             }
-            Flavour::P3 | Flavour::FuelP3 => {
+            // Filters were loaded above.
+            Flavour::P3 | Flavour::FuelP3 | Flavour::Filter | Flavour::FuelFilter => {
                 Proxy::P3(p3::bindings::ServicePre::new(pre).map_err(unlinkable)?)
             }
         };
-        Ok(Program {
+        Ok(self.program(loaded, flavour, proxy))
+    }
+
+    fn program(&self, loaded: &Loaded, flavour: Flavour, proxy: Proxy) -> Program {
+        Program {
             engine: loaded.engine.clone(),
             proxy,
             stripes: self.profile.stripes(),
             counts_fuel: flavour.counts_fuel(),
+            // A filter allocates on a second stack while the first is in a host call.
             concurrent: flavour != Flavour::P2,
-        })
+        }
     }
 
     /// Makes the engine of a flavour now, so that the first tenant does not wait for it.
@@ -130,10 +159,11 @@ impl Engines {
     }
 
     fn loaded(&self, flavour: Flavour) -> Result<&Loaded, ArtifactError> {
+        let flavour = flavour.engine();
         let cell = match flavour {
-            Flavour::P2 => &self.p2,
+            Flavour::P2 | Flavour::Filter => &self.p2,
             Flavour::P3 => &self.p3,
-            Flavour::FuelP2 | Flavour::FuelP3 => &self.fuel,
+            Flavour::FuelP2 | Flavour::FuelP3 | Flavour::FuelFilter => &self.fuel,
         };
         if let Some(loaded) = cell.get() {
             return Ok(loaded);
@@ -144,13 +174,18 @@ impl Engines {
         let mut linker = Linker::new(&engine);
         match flavour {
             Flavour::P2 => link_p2(&mut linker),
-            Flavour::P3 | Flavour::FuelP2 | Flavour::FuelP3 => link_p3(&mut linker),
+            _ => link_p3(&mut linker),
         }
         .map_err(refused)?;
         self.prove(flavour, &engine)?;
         (self.made)(engine.weak());
-        Ok(cell.get_or_init(|| Loaded { engine, linker }))
+        Ok(cell.get_or_init(|| Loaded {
+            engine,
+            linker,
+            filters: OnceCell::new(),
+        }))
     }
+
     fn prove(&self, flavour: Flavour, engine: &Engine) -> Result<(), ArtifactError> {
         let Some(neighbours) = &self.neighbours else {
             return Ok(());
@@ -162,6 +197,16 @@ impl Engines {
              ({flavour:?} engine)"
         );
         Ok(())
+    }
+}
+
+impl Loaded {
+    fn filters(&self) -> wasmtime::Result<&CoreLinker<State>> {
+        if let Some(linker) = self.filters.get() {
+            return Ok(linker);
+        }
+        let linker = link_filters(&self.engine)?;
+        Ok(self.filters.get_or_init(|| linker))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::engine::inspect::{self, InspectError};
 /// The settings that compiled code depends on.
 fn codegen(flavour: Flavour, profile: &Profile) -> Config {
     // One engine counts fuel for both kinds of handler.
-    let concurrent = flavour != Flavour::P2;
+    let concurrent = flavour.engine() != Flavour::P2;
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -51,7 +51,7 @@ pub fn worker(flavour: Flavour, profile: &Profile, can_swap: bool) -> Config {
     let slots = profile.slots;
     pool.total_memories(slots * limits::MEMORIES_PER_COMPONENT)
         .total_tables(slots * limits::TABLES_PER_COMPONENT)
-        .total_stacks(slots)
+        .total_stacks(profile.stacks(flavour))
         .total_core_instances(slots * limits::CORE_INSTANCES_PER_COMPONENT)
         .total_component_instances(slots)
         .max_memory_size((profile.memory_mib_max << 20) as usize)
@@ -105,10 +105,10 @@ pub fn compatibility(profile: &Profile) -> Result<String, String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Compiles a component into the artifact of its flavour.
+/// Compiles a component, or a filter's core module, into the artifact of its flavour.
 ///
 /// # Errors
-/// Why the component cannot be served, in one line: it is the tenant's fault.
+/// Why it cannot be served, in one line: it is the tenant's fault.
 pub fn compile_component(bytes: &[u8], profile: &Profile) -> Result<(Flavour, Vec<u8>), String> {
     compile_counting(bytes, profile, false)
 }
@@ -128,7 +128,11 @@ pub fn compile_counting(
         flavour = flavour.with_fuel();
     }
     let engine = Engine::new(&compiler(flavour, profile)).map_err(one_line)?;
-    let artifact = engine.precompile_component(bytes).map_err(one_line)?;
+    let artifact = match flavour.is_filter() {
+        true => engine.precompile_module(bytes),
+        false => engine.precompile_component(bytes),
+    };
+    let artifact = artifact.map_err(one_line)?;
     Ok((flavour, artifact))
 }
 

@@ -46,6 +46,11 @@ pub fn install(clock_us: u64) {
     STEP_NS.set((clock_us * 1000).max(1));
 }
 
+/// One step of this thread's guests' clocks, in nanoseconds.
+pub(super) fn step_ns() -> u64 {
+    STEP_NS.get()
+}
+
 /// The last step before or at a time.
 fn step_before(ns: u64) -> u64 {
     ns - ns % STEP_NS.get()
@@ -80,11 +85,11 @@ pub(super) struct Frozen {
 }
 
 impl Clock<'_> {
-    fn monotonic_ns(&self) -> u64 {
+    pub(super) fn monotonic_ns(&self) -> u64 {
         step_before(scheduler::now_ns())
     }
 
-    fn wall_ns(&mut self) -> u64 {
+    pub(super) fn wall_ns(&mut self) -> u64 {
         if self.frozen.slice_ns != Some(self.slice_ns) {
             let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
             let now_ns = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);

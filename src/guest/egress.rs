@@ -62,6 +62,11 @@ impl Hooks {
         }
     }
 
+    /// Requests that the guest may still send.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
     /// Sends a request, if the guest may send another one.
     ///
     /// # Errors
@@ -77,6 +82,11 @@ impl Hooks {
         self.left = left.ok_or(ErrorCode::ConnectionLimitReached)?;
         Ok(Box::pin(SendWrapper::new(outbound.send(request, options))))
     }
+}
+
+/// Whether a field is the connection's, and no guest's to set.
+pub(super) fn is_forbidden(name: &HeaderName) -> bool {
+    FORBIDDEN.contains(name)
 }
 
 type SentBody = Box<dyn Future<Output = Result<(), Error>> + Send>;

@@ -11,7 +11,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{FieldMapError, WasiBody, WasiHttpView};
 
-use super::{Context, State, fastedge};
+use super::{Context, State, fastedge, filter};
 use crate::engine::meter::Verdict;
 use crate::engine::settings::one_line;
 use crate::engine::{Program, Proxy};
@@ -102,6 +102,10 @@ where
             })
             .await
         }
+        Proxy::Filter(_) => Err(Failure {
+            reason: Reason::ComponentRejected,
+            detail: "a filter has no answers of its own: it needs an origin".to_owned(),
+        }),
     }
 }
 
@@ -111,15 +115,7 @@ async fn finish(
     handle: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<()>,
 ) -> Result<(), Failure> {
     let result = handle(&mut account.store).await;
-    account.note();
-    match result {
-        Ok(()) if account.is_overdrawn() => Err(Failure {
-            reason: Reason::FuelExhausted,
-            detail: "it ended with more fuel used than it may".to_owned(),
-        }),
-        Ok(()) => Ok(()),
-        Err(error) => Err(account.failure(error)),
-    }
+    account.settle(result)
 }
 
 /// Makes a store and an instance in it.
@@ -127,7 +123,7 @@ async fn finish(
 /// Where memories are striped, the memories of each store are of one protection key, and the next
 /// store's of the next; when those of a key are all taken, another's are not
 /// ([`stripes`](crate::config::Profile::stripes)).
-async fn place<H>(
+pub(super) async fn place<H>(
     program: &Program,
     context: &Context,
     instantiate: impl AsyncFn(&mut Store<State>) -> wasmtime::Result<H>,
@@ -150,9 +146,14 @@ async fn place<H>(
 /// A store of its own for one request, within the limits of its tenant.
 fn open(program: &Program, context: &Context) -> Result<FuelAccount, Failure> {
     let grants = &context.grants;
+    // Instances of this request that ran before.
+    let used = context.meter.fuel_used().unwrap_or(0);
     let mut account = FuelAccount {
         store: Store::new(&program.engine, State::new(context.clone())),
-        limit: program.counts_fuel.then_some(grants.fuel),
+        limit: program
+            .counts_fuel
+            .then(|| grants.fuel.saturating_sub(used)),
+        used,
     };
     account.open().map_err(|error| account.failure(error))?;
     let store = &mut account.store;
@@ -174,9 +175,11 @@ fn open(program: &Program, context: &Context) -> Result<FuelAccount, Failure> {
 /// Compiled code looks at the fuel when it enters a function or a loop, and may have used a little
 /// more when it ends. So it is given one unit more than the limit: whoever has none left at the end
 /// has used more than the limit, to the unit, whatever was looked at.
-struct FuelAccount {
-    store: Store<State>,
+pub(super) struct FuelAccount {
+    pub(super) store: Store<State>,
     limit: Option<u64>,
+    /// What the request's instances before used.
+    used: u64,
 }
 
 impl FuelAccount {
@@ -196,7 +199,20 @@ impl FuelAccount {
             && let Ok(left) = self.store.get_fuel()
         {
             let used = limit.saturating_add(1).saturating_sub(left);
-            meter.set_fuel_used(used.min(limit));
+            meter.set_fuel_used(self.used + used.min(limit));
+        }
+    }
+
+    /// Notes what was used, and says whose fault an error is.
+    pub(super) fn settle<T>(&self, result: wasmtime::Result<T>) -> Result<T, Failure> {
+        self.note();
+        match result {
+            Ok(_) if self.is_overdrawn() => Err(Failure {
+                reason: Reason::FuelExhausted,
+                detail: "it ended with more fuel used than it may".to_owned(),
+            }),
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.failure(error)),
         }
     }
 
@@ -321,6 +337,7 @@ fn failure(error: wasmtime::Error, state: &State) -> Failure {
             error.downcast_ref::<FieldMapError>(),
             Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields)
         )
+        || error.is::<filter::TooMuch>()
         || is_exhausted(&error)
     {
         Reason::ResourceExhausted

@@ -12,11 +12,13 @@
 //! | `gcore:fastedge/*` | [`fastedge`]: adapters over the same |
 //! | `wasi:random`, `environment`, `exit`, … | stock |
 //! | `wasi:sockets/ip-name-lookup@0.2` | [`egress`]: `permanent-resolver-failure` |
+//! | proxy-wasm, WASI preview 1 | [`filter`]: core modules, not components |
 //! | `wasi:filesystem`, `wasi:sockets` | stock, with nothing opened and every address denied |
 
 pub mod clocks;
 mod egress;
 mod fastedge;
+pub mod filter;
 mod host_memory;
 mod invoke;
 mod keyvalue;
@@ -41,6 +43,7 @@ use crate::scheduler;
 
 pub use egress::{Answered, Outbound};
 pub use fastedge::AppPre;
+pub use filter::{FilterPre, Phase, SharedData, link_filters};
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
 pub use notes::Notes;
@@ -122,6 +125,8 @@ pub struct Context {
     pub outbound: Option<Rc<dyn Outbound>>,
     /// What the host keeps for the tenant, where it keeps something.
     pub services: Option<Rc<dyn Services>>,
+    /// What the tenant's filters on this worker share, where it has any.
+    pub shared: Option<Rc<SharedData>>,
 }
 
 /// The data of one request's store.
@@ -134,6 +139,9 @@ pub struct State {
     meter: SendWrapper<Rc<Meter>>,
     notes: SendWrapper<Rc<Notes>>,
     services: Option<SendWrapper<Rc<dyn Services>>>,
+    shared: Option<SendWrapper<Rc<SharedData>>>,
+    /// Of a filter; made when it is first needed.
+    filter: Option<Box<filter::Active>>,
     grants: Arc<Grants>,
     output: stdio::Output,
     wall: clocks::Frozen,
@@ -154,25 +162,43 @@ impl State {
             notes,
             outbound,
             services,
+            shared,
         } = context;
         let mut table = ResourceTable::with_capacity(RESOURCES_USUAL);
         table.set_max_capacity(grants.handles);
+        // What other instances of this request have used.
+        let spent = notes.spent();
+        let subrequests = grants.subrequests.saturating_sub(spent.subrequests);
+        let log_bytes = grants.log_bytes_per_request.saturating_sub(spent.log_bytes);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits::FIELDS_BYTES);
         Self {
             table,
             http,
-            hooks: egress::Hooks::new(outbound, grants.subrequests),
+            hooks: egress::Hooks::new(outbound, subrequests),
             host_memory: host_memory::Allowance::default(),
             allowance: Allowance::new(grants.memory_bytes, grants.table_elements),
             meter: SendWrapper::new(meter),
             notes: SendWrapper::new(notes),
             services: services.map(SendWrapper::new),
-            output: stdio::Output::new(sink, grants.log_line_bytes, grants.log_bytes_per_request),
+            shared: shared.map(SendWrapper::new),
+            filter: None,
+            output: stdio::Output::new(sink, grants.log_line_bytes, log_bytes),
             wall: clocks::Frozen::default(),
             grants,
             config: None,
             wasi: None,
+        }
+    }
+
+    /// What this request's instances have used, this one included.
+    fn spent(&self) -> notes::Spent {
+        let grants = &self.grants;
+        notes::Spent {
+            subrequests: grants.subrequests - self.hooks.left().min(grants.subrequests),
+            log_bytes: grants
+                .log_bytes_per_request
+                .saturating_sub(self.output.bytes_left()),
         }
     }
 

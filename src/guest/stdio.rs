@@ -63,6 +63,16 @@ impl Output {
         }
     }
 
+    /// Writes; what is over the limit is dropped.
+    pub(super) fn write(&self, stream: Stream, bytes: &[u8]) {
+        self.shared.write(stream, bytes);
+    }
+
+    /// Bytes that may still be written.
+    pub(super) fn bytes_left(&self) -> usize {
+        self.shared.lines.borrow().bytes_left
+    }
+
     pub(super) fn stream(&self, stream: Stream) -> LogStream {
         LogStream {
             stream,

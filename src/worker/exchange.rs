@@ -144,6 +144,7 @@ pub async fn exchange(
             notes: Rc::clone(&notes),
             outbound: tenant.outbound(),
             services: tenant.services(),
+            shared: None,
         },
         request: guest_request(head, &inbound),
         respond,

@@ -41,6 +41,7 @@ impl Worker {
         let handler = match self.flavour {
             Flavour::P2 | Flavour::FuelP2 => "wasi:http/incoming-handler@0.2.0",
             Flavour::P3 | Flavour::FuelP3 => "wasi:http/handler@0.3.0",
+            Flavour::Filter | Flavour::FuelFilter => return Err("a filter is no component".into()),
         };
         let text = format!(
             r#"(component {component} (instance $none) (export "{handler}" (instance $none)))"#

@@ -136,6 +136,12 @@ fixed! {
     GUEST_BODY_CHUNK_BYTES: usize = 64 << 10, "bytes", "Written by a guest in one piece; two are buffered for each open body.";
     GUEST_STDIO_CHUNK_BYTES: usize = 4 << 10, "bytes", "Written by a guest to its output in one piece.";
     DIAG_BYTES_MAX: usize = 256, "bytes", "What a guest says about its request for the access log (gcore:fastedge/utils); the rest is cut.";
+    FILTER_NAME_BYTES_MAX: usize = 1 << 10, "bytes", "The name of a property, of a metric and of shared data of a filter.";
+    FILTER_PROPERTIES_BYTES: usize = 64 << 10, "bytes", "Properties that the filters of one request set: names, values and 64 bytes each; as much as fields may have.";
+    FILTER_METRICS_MAX: usize = 64, "metrics", "That one instance of a filter defines; they end with it.";
+    FILTER_IOVECS_MAX: u32 = 1_024, "pieces", "Of what a filter writes at once to its output; IOV_MAX of Linux.";
+    SHARED_DATA_KEYS_MAX: usize = 4_096, "keys", "Shared data of a tenant's filters on one worker.";
+    SHARED_DATA_BYTES_MAX: usize = 1 << 20, "bytes", "Keys and values of the same, together.";
     RANDOM_BYTES: u64 = 64 << 10, "bytes", "Random bytes of one call.";
     CORE_INSTANCES_PER_COMPONENT: u32 = 20, "instances", "Core instances of one component; adapter-made ones have 3 or 4.";
     MEMORIES_PER_COMPONENT: u32 = 2, "memories", "Linear memories of one component; the pool has as many for every slot, so that it cannot run out.";

@@ -92,7 +92,7 @@ fn response(answer: types::Response) -> wasmtime::Result<Response> {
 }
 
 /// A body that is there as a whole.
-pub(super) fn full(body: Option<Vec<u8>>) -> WasiBody {
+pub(in crate::guest) fn full(body: Option<Vec<u8>>) -> WasiBody {
     let body = Full::new(Bytes::from(body.unwrap_or_default()));
     body.map_err(|never| match never {}).boxed_unsync()
 }

@@ -79,7 +79,7 @@ impl utils::Host for State {
 }
 
 /// Why a body cannot be had whole.
-enum Unwhole {
+pub(super) enum Unwhole {
     /// It is longer than it may be.
     TooLong,
     /// It did not come to its end.
@@ -87,7 +87,7 @@ enum Unwhole {
 }
 
 /// The whole of a body, of at most `bytes_max`.
-async fn whole<B: Body<Data = bytes::Bytes>>(
+pub(super) async fn whole<B: Body<Data = bytes::Bytes>>(
     body: B,
     bytes_max: usize,
 ) -> Result<Vec<u8>, Unwhole> {
