@@ -614,6 +614,13 @@ fn the_largest_tenant_fits_a_control_message() {
                 .map(|n| format!("https://{}:65535", host(n)).parse().unwrap())
                 .collect(),
             host: OriginHost::Name(host(0).to_string()),
+            filters: vec![
+                OriginFilter {
+                    component: PathBuf::from("\\".repeat(4096)),
+                    on: [true; HOOKS.len()],
+                };
+                limits::FILTERS_MAX
+            ],
         }),
         hosts: (0..limits::HOSTS_PER_TENANT_MAX).map(host).collect(),
         cell: "c".repeat(limits::TENANT_NAME_BYTES_MAX),

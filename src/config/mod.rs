@@ -31,7 +31,7 @@ mod workers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
 pub use hosts::HostError;
 pub use machine::Machine;
-pub use origin::{Destination, Origin, OriginHost};
+pub use origin::{Destination, HOOKS, Origin, OriginFilter, OriginHost};
 pub use profile::Profile;
 pub(crate) use profile_file::read_text;
 pub use routes::Routes;
@@ -167,6 +167,15 @@ pub struct Tenant {
     pub secrets: Vec<Secret>,
     /// Its budgets.
     pub limits: Limits,
+}
+
+impl Tenant {
+    /// The files of its programs: of its component, or of its filters.
+    pub fn programs(&self) -> impl Iterator<Item = &Path> {
+        let filters = self.origin.iter().flat_map(|origin| &origin.filters);
+        let filters = filters.map(|filter| filter.component.as_path());
+        self.component.as_deref().into_iter().chain(filters)
+    }
 }
 
 /// Whose host a program is made for.

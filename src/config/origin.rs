@@ -1,6 +1,7 @@
-//! `[tenant.origin]`: the servers that a tenant's requests are passed on to.
+//! `[tenant.origin]`: the servers that a tenant's requests are passed on to, and the filters on the way.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,26 @@ pub struct Origin {
     pub servers: Vec<Destination>,
     /// The `Host` that they are asked for.
     pub host: OriginHost,
+    /// What looks at requests on their way there, in this order, and at answers, in the other one.
+    pub filters: Vec<OriginFilter>,
 }
+
+/// One filter on the way to an origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginFilter {
+    /// Its module's file.
+    pub component: PathBuf,
+    /// Which of [`HOOKS`] it is called at, where it exports them.
+    pub on: [bool; HOOKS.len()],
+}
+
+/// When a filter can be called, in the order of a request's life.
+pub const HOOKS: [&str; 4] = [
+    "request_headers",
+    "request_body",
+    "response_headers",
+    "response_body",
+];
 
 /// The `Host` of a request that is passed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +163,49 @@ impl One<'_, '_, '_> {
                 }
             },
         };
-        Some(Origin { servers, host })
+        let filters = raw
+            .filter
+            .get(..limits::FILTERS_MAX)
+            .unwrap_or_else(|| &raw.filter);
+        if raw.filter.len() > limits::FILTERS_MAX {
+            let right = format!("at most {}", limits::FILTERS_MAX);
+            self.wrong(place, "origin.filter", "too many filters", right);
+        }
+        Some(Origin {
+            servers,
+            host,
+            filters: filters.iter().map(|raw| self.filter(raw)).collect(),
+        })
+    }
+
+    fn filter(&mut self, raw: &toml::Spanned<raw::Filter>) -> OriginFilter {
+        const KEY: &str = "origin.filter.component";
+        let (place, raw) = (raw.span(), raw.get_ref());
+        let component = match &raw.component {
+            Some(name) => self.module(KEY, name),
+            None => {
+                let right = "the path of a filter's module, relative to this file";
+                self.wrong(place, KEY, "missing", right);
+                PathBuf::new()
+            }
+        };
+        let Some(list) = &raw.on else {
+            return OriginFilter {
+                component,
+                on: [true; HOOKS.len()],
+            };
+        };
+        let mut on = [false; HOOKS.len()];
+        for word in list.get_ref() {
+            match HOOKS.iter().position(|hook| hook == word.get_ref()) {
+                Some(hook) => on[hook] = true,
+                None => {
+                    let right = format!("of {}", HOOKS.join(", "));
+                    self.wrong(word.span(), "origin.filter.on", "not a hook", right);
+                }
+            }
+        }
+        OriginFilter { component, on }
     }
 }
 

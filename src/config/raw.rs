@@ -197,6 +197,18 @@ pub struct Origin {
     pub servers: Field<Vec<Spanned<String>>>,
     /// The host that they are asked for.
     pub host: Field<String>,
+    /// What looks at requests on their way there.
+    pub filter: Vec<Spanned<Filter>>,
+}
+
+/// `[[tenant.origin.filter]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// Its module's file.
+    pub component: Field<String>,
+    /// When it is called.
+    pub on: Field<Vec<Spanned<String>>>,
 }
 
 /// `[[tenant.kv]]`

@@ -135,11 +135,22 @@ impl One<'_, '_, '_> {
             }
             return None;
         };
-        let path = self.checker.dir.join(name.get_ref());
-        if let Err((wrong, right)) = component::check(&path) {
+        if raw.origin.is_some() {
+            let wrong = "a component beside an origin";
+            let right =
+                "one of them; what looks at requests on their way is an [[tenant.origin.filter]]";
             self.wrong(name.span(), "component", wrong, right);
         }
-        Some(path)
+        Some(self.module("component", name))
+    }
+
+    /// Checks the file of a program.
+    pub(super) fn module(&mut self, key: &str, name: &Spanned<String>) -> PathBuf {
+        let path = self.checker.dir.join(name.get_ref());
+        if let Err((wrong, right)) = component::check(&path) {
+            self.wrong(name.span(), key, wrong, right);
+        }
+        path
     }
 
     fn hosts(&mut self, raw: &raw::Tenant, seen: &mut Seen<HostPattern>) -> Vec<HostPattern> {

@@ -21,7 +21,9 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Backend;
-use crate::config::{Access, AccessLog, Egress, HostPattern, Http, Profile, Scheme, Tenant};
+use crate::config::{
+    Access, AccessLog, Egress, HostPattern, Http, OriginFilter, Profile, Scheme, Tenant,
+};
 use crate::isolation::{Layer, Report as Isolation};
 
 /// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
@@ -98,6 +100,27 @@ pub struct Placed {
     pub workers: Vec<usize>,
     /// Counts the versions of this tenant's component; an artifact names the one it is for.
     pub generation: u64,
+}
+
+impl Placed {
+    /// Whose programs are to be prepared: the tenant itself, or one for each of its filters.
+    pub fn programs(&self) -> Vec<Self> {
+        let Some(origin) = &self.tenant.origin else {
+            return vec![self.clone()];
+        };
+        let filters = origin.filters.iter().enumerate();
+        let program = |(place, filter): (usize, &OriginFilter)| Self {
+            tenant: Tenant {
+                name: program_name(&self.tenant.name, place),
+                component: Some(filter.component.clone()),
+                limits: self.tenant.limits.clone(),
+                ..Tenant::default()
+            },
+            workers: self.workers.clone(),
+            generation: self.generation,
+        };
+        filters.map(program).collect()
+    }
 }
 
 /// Supervisor to front. Order: `Start`, then a table, listeners. Each table is whole: mailboxes,
@@ -270,6 +293,17 @@ pub enum ToEgress {
 /// guests do. No tenant has such a name.
 pub fn origin_caller(tenant: &str) -> String {
     format!("-origin.{tenant}")
+}
+
+/// The name by which a program is known that is one of several of its tenant's: the place follows a
+/// slash, which no tenant's name has.
+pub fn program_name(tenant: &str, place: usize) -> String {
+    format!("{tenant}/{place}")
+}
+
+/// The tenant whose program has this name.
+pub fn owner_of(program: &str) -> &str {
+    program.split('/').next().unwrap_or(program)
 }
 
 /// A tenant, as far as connecting for it goes.

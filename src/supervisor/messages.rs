@@ -3,7 +3,8 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::control::{Placed, ToBroker, ToFront, ToWorker};
+use crate::config::limits;
+use crate::control::{Placed, ToBroker, ToFront, ToWorker, program_name};
 use crate::supervisor::cells::Cells;
 use crate::supervisor::child::{Child, Message};
 use crate::supervisor::roster::{Change, Roster, cell_of};
@@ -22,7 +23,7 @@ pub(super) fn tell_worker_all(worker: &mut Child, cell: usize, roster: &Roster, 
 /// Tells `broker` of every tenant.
 pub(super) fn tell_broker_all(broker: &mut Child, roster: &Roster) {
     for placed in roster.tenants() {
-        say(broker, &ToBroker::Tenant(Box::new(placed.clone())));
+        say_programs(broker, placed);
     }
 }
 
@@ -60,11 +61,38 @@ pub(super) fn tell_broker(broker: &mut Child, changes: &[Change]) {
     for change in changes {
         match change {
             Change::Add(placed) | Change::Replace(placed) | Change::Move(placed, _) => {
-                say(broker, &ToBroker::Tenant(Box::new(placed.clone())));
+                remove_programs(broker, placed);
+                say_programs(broker, placed);
             }
-            Change::Remove(name, _) => say(broker, &ToBroker::Remove { name: name.clone() }),
+            Change::Remove(name, _) => {
+                for name in names_of_programs(name) {
+                    say(broker, &ToBroker::Remove { name });
+                }
+            }
         }
     }
+}
+
+fn say_programs(broker: &mut Child, placed: &Placed) {
+    for program in placed.programs() {
+        say(broker, &ToBroker::Tenant(Box::new(program)));
+    }
+}
+
+/// Removes those that a tenant may have had and has no more.
+fn remove_programs(broker: &mut Child, placed: &Placed) {
+    let programs = placed.programs();
+    for name in names_of_programs(&placed.tenant.name) {
+        if !programs.iter().any(|it| it.tenant.name == name) {
+            say(broker, &ToBroker::Remove { name });
+        }
+    }
+}
+
+/// Every name that a program of a tenant can have.
+fn names_of_programs(tenant: &str) -> impl Iterator<Item = String> {
+    let filters = (0..limits::FILTERS_MAX).map(move |place| program_name(tenant, place));
+    std::iter::once(tenant.to_owned()).chain(filters)
 }
 
 /// What the front is told of the tenants: whose hosts are whose, and nothing else of them.

@@ -31,7 +31,7 @@ pub(super) enum Change {
 #[derive(Debug)]
 struct Entry {
     placed: Placed,
-    stamp: Stamp,
+    stamp: Vec<Stamp>,
 }
 
 /// All tenants, in file order.
@@ -115,7 +115,7 @@ impl Roster {
 
     /// Places a tenant that was `before`, and finds out whether its component is another one.
     fn entry(&mut self, tenant: &Tenant, before: Option<&Entry>, cells: &Cells) -> Entry {
-        let stamp = tenant.component.as_deref().and_then(stamp);
+        let stamp: Vec<Stamp> = tenant.programs().map(stamp).collect();
         let current = before.map_or_else(Vec::new, |before| cores_of(&before.placed, cells));
         let memory_mib = tenant.limits.memory_mib;
         let cores = self
@@ -127,7 +127,7 @@ impl Roster {
         let generation = match before {
             Some(before)
                 if before.stamp == stamp
-                    && before.placed.tenant.component == tenant.component
+                    && before.placed.tenant.programs().eq(tenant.programs())
                     && counts_fuel(&before.placed.tenant) == counts_fuel(tenant) =>
             {
                 before.placed.generation

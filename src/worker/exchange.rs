@@ -12,7 +12,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -33,10 +32,10 @@ use crate::worker::core::Core;
 use crate::worker::forwarded;
 use crate::worker::inbound::{Inbound, RequestBody, pump};
 use crate::worker::outbound::{self, Asked, Sent};
-use crate::worker::proxy::{Origin, pass_on};
+use crate::worker::proxy::{Way, pass_on};
 use crate::worker::runtime::within;
 use crate::worker::stream::{Reader, Writer};
-use crate::worker::tenant::Tenant;
+use crate::worker::tenant::{Programs, Tenant};
 
 /// What came of a request.
 #[derive(Debug)]
@@ -92,14 +91,12 @@ pub async fn exchange(
         Err(refusal) => return refuse(writer, &asked, refusal).await,
     };
     // The program first: a request that waits for the compiler holds nobody's place.
-    let (program, grants) = match tenant.program(core).await {
+    let (programs, grants) = match tenant.program(core).await {
         Ok(version) => version,
         Err(reason) => return refuse(writer, &asked, reason).await,
     };
-    let has_whole = program
-        .as_ref()
-        .is_none_or(|program| program.answers_whole());
-    let slots = program.as_ref().map(|program| core.slots.of(program));
+    let has_whole = programs.keep_their_place();
+    let slots = programs.slots(&core.slots, grants.compat);
     let admitted = match tenant.admission.admit(slots, &tenant.slots).await {
         Ok(admitted) => Rc::new(admitted),
         Err(reason) => return refuse(writer, &asked, reason).await,
@@ -127,10 +124,16 @@ pub async fn exchange(
     }
     let notes = Rc::new(Notes::default());
     let inbound = Rc::new(Inbound::default());
-    let handler = match (&tenant.origin, program) {
-        (Some(origin), _) => Handler::Origin(Rc::clone(origin), reader.peer()),
-        (None, Some(program)) => Handler::Guest(program),
-        (None, None) => return refuse(writer, &asked, Reason::ComponentRejected).await,
+    let handler = match (programs, &tenant.origin) {
+        (Programs::Guest(program), _) => Handler::Guest(program),
+        (Programs::Filters(filters), Some(origin)) => Handler::Origin(Way {
+            origin: Rc::clone(origin),
+            filters,
+            client: reader.peer(),
+        }),
+        (Programs::Filters(_), None) => {
+            return refuse(writer, &asked, Reason::ComponentRejected).await;
+        }
     };
     // What is passed on takes as long as it takes, once its answer has begun.
     let is_passed_on = tenant.origin.is_some();
@@ -144,7 +147,7 @@ pub async fn exchange(
             notes: Rc::clone(&notes),
             outbound: tenant.outbound(),
             services: tenant.services(),
-            shared: None,
+            shared: tenant.origin.as_ref().map(|_| Rc::clone(&tenant.shared)),
         },
         request: guest_request(head, &inbound),
         respond,
@@ -222,8 +225,7 @@ pub async fn exchange(
 /// Who answers.
 enum Handler {
     Guest(Rc<Program>),
-    /// With the client's address.
-    Origin(Rc<Origin>, Option<IpAddr>),
+    Origin(Way),
 }
 
 /// The guest's whole life; it holds its place until it is gone.
@@ -235,7 +237,7 @@ async fn run(
     let result = match handler {
         Handler::Guest(program) => invoke(&program, call).await,
         // On the heap, so that the future of a guest is not as large.
-        Handler::Origin(origin, client) => Box::pin(pass_on(&origin, client, call)).await,
+        Handler::Origin(way) => Box::pin(pass_on(way, call)).await,
     };
     drop(admitted);
     result

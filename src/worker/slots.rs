@@ -38,11 +38,13 @@ pub struct Holder {
     concurrent: Rc<Held>,
 }
 
-/// The slots as a request of one program needs them.
+/// The slots as one request needs them.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotsOf<'s> {
     slots: &'s Slots,
     concurrent: bool,
+    /// Instances that it has at once; at least one.
+    count: usize,
 }
 
 /// One of the worker's slots, with the stacks that belong to it; given back when dropped.
@@ -50,6 +52,8 @@ pub struct SlotsOf<'s> {
 pub struct Slot {
     _all: Permit,
     _stacks: Option<Permit>,
+    /// Those of the same request.
+    others: Vec<Slot>,
 }
 
 impl Slots {
@@ -61,18 +65,27 @@ impl Slots {
         }
     }
 
-    /// What a request of this program needs.
-    pub fn of(&self, program: &Program) -> SlotsOf<'_> {
+    /// What a request needs that has `count` instances at once, of this program and of others like it.
+    pub fn of(&self, program: &Program, count: usize) -> SlotsOf<'_> {
         SlotsOf {
             slots: self,
             concurrent: program.concurrent,
+            count,
         }
     }
 }
 
 impl SlotsOf<'_> {
-    /// A slot, if the tenant may have one at once.
+    /// Its slots, if the tenant may have them at once.
     pub fn try_acquire(self, holder: &Holder) -> Option<Slot> {
+        let mut slot = self.try_acquire_one(holder)?;
+        for _ in 1..self.count {
+            slot.others.push(self.try_acquire_one(holder)?);
+        }
+        Some(slot)
+    }
+
+    fn try_acquire_one(self, holder: &Holder) -> Option<Slot> {
         let stacks = match self.concurrent {
             true => Some(self.slots.concurrent.try_acquire(&holder.concurrent)?),
             false => None,
@@ -81,11 +94,21 @@ impl SlotsOf<'_> {
         Some(Slot {
             _all: all,
             _stacks: stacks,
+            others: Vec::new(),
         })
     }
 
-    /// Waits for a slot. Dropping the future gives up the place in the queue.
+    /// Waits for its slots. Dropping the future gives up the place in the queue. Whoever waits for
+    /// another one holds those that it has got: as some are always left free, this ends, or the time does.
     pub async fn acquire(self, holder: &Holder) -> Slot {
+        let mut slot = self.acquire_one(holder).await;
+        for _ in 1..self.count {
+            slot.others.push(self.acquire_one(holder).await);
+        }
+        slot
+    }
+
+    async fn acquire_one(self, holder: &Holder) -> Slot {
         // The scarcer one first: who waits for it holds nothing that another program could use.
         let stacks = match self.concurrent {
             true => Some(self.slots.concurrent.acquire(&holder.concurrent).await),
@@ -94,6 +117,7 @@ impl SlotsOf<'_> {
         Slot {
             _all: self.slots.all.acquire(&holder.all).await,
             _stacks: stacks,
+            others: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 use crate::config::Routes;
-use crate::control::{ArtifactMessage, Placed};
+use crate::control::{ArtifactMessage, Placed, owner_of, program_name};
 use crate::worker::egress::Network;
 use crate::worker::log::Log;
 use crate::worker::tenant::{ProgramCell, Tenant};
@@ -81,13 +81,13 @@ impl Tenants {
             if known.is_some_and(|tenant| tenant.placed == *placed) {
                 continue;
             }
-            let program = self.program(name, placed.generation);
+            let programs = self.programs_of(placed);
             let tenant = Tenant::new(
                 placed.clone(),
                 self.this_worker,
                 &self.log,
                 &self.network,
-                program,
+                programs,
                 known.map(|tenant| &**tenant),
             );
             by_name.insert(name.clone(), Rc::new(tenant));
@@ -97,9 +97,10 @@ impl Tenants {
         self.newest.set(newest);
         self.programs.borrow_mut().retain(|(name, generation), _| {
             // An artifact may arrive before its tenant, with a generation that is newer than all.
-            next.get(name).map_or(*generation > newest, |placed| {
-                *generation >= placed.generation
-            })
+            next.get(owner_of(name))
+                .map_or(*generation > newest, |placed| {
+                    *generation >= placed.generation
+                })
         });
         let routes: Vec<_> = by_name
             .values()
@@ -144,6 +145,17 @@ impl Tenants {
             (ArtifactMessage::Ready { tenant, .. }, None) => {
                 tracing::error!("artifact of {tenant} came without its file");
             }
+        }
+    }
+
+    /// Where those of a tenant are, in the order of its configuration.
+    fn programs_of(&self, placed: &Placed) -> Rc<[Rc<ProgramCell>]> {
+        let (tenant, generation) = (&placed.tenant, placed.generation);
+        match &tenant.origin {
+            None => [self.program(&tenant.name, generation)].into(),
+            Some(origin) => (0..origin.filters.len())
+                .map(|place| self.program(&program_name(&tenant.name, place), generation))
+                .collect(),
         }
     }
 

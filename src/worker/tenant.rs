@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::config::limits;
+use crate::config::{Compat, HOOKS, limits};
 use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Meter, Program};
 use crate::fault::Reason;
-use crate::guest::{Grants, Outbound, Services};
+use crate::guest::{Grants, Outbound, Services, SharedData};
 use crate::scheduler::{self, Account};
 use crate::worker::admission::Admission;
 use crate::worker::core::Core;
@@ -21,7 +21,7 @@ use crate::worker::egress::{Caller, Client, Network};
 use crate::worker::log::Log;
 use crate::worker::proxy::Origin;
 use crate::worker::runtime::within;
-use crate::worker::slots::Holder;
+use crate::worker::slots::{Holder, Slots, SlotsOf};
 use crate::worker::split::{Split, serving};
 use crate::worker::tenant_log::TenantLog;
 
@@ -50,31 +50,73 @@ pub struct Tenant {
     /// Asks for what the host keeps for it.
     data: Rc<data::Client>,
     current: Version,
+    /// What its filters share.
+    pub shared: Rc<SharedData>,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
     /// Which of its requests run, and when.
     pub admission: Rc<Admission>,
 }
 
-/// A program and what its instances may do: a reload changes both at once.
+/// A tenant's programs and what their instances may do: a reload changes all at once.
 #[derive(Clone, Debug)]
 pub struct Version {
-    program: Rc<ProgramCell>,
+    programs: Rc<[Rc<ProgramCell>]>,
+    /// When those are called that are filters.
+    hooks: Rc<[Hooks]>,
     grants: Arc<Grants>,
 }
 
-/// A loaded program, where there is any, and what its instances may do.
-pub type Runnable = (Option<Rc<Program>>, Arc<Grants>);
+/// When a filter is called: at which of [`HOOKS`].
+pub type Hooks = [bool; HOOKS.len()];
+
+/// The loaded programs that a request needs.
+#[derive(Debug)]
+pub enum Programs {
+    /// The one that answers.
+    Guest(Rc<Program>),
+    /// Those on the way to the origin, in their order; there may be none.
+    Filters(Vec<(Rc<Program>, Hooks)>),
+}
+
+impl Programs {
+    /// Whether a request keeps its place until its answer is sent: the host holds what comes of it.
+    pub fn keep_their_place(&self) -> bool {
+        match self {
+            Self::Guest(program) => program.answers_whole(),
+            Self::Filters(_) => true,
+        }
+    }
+
+    /// What a request needs of the worker's slots, if it runs anything.
+    pub fn slots<'s>(&self, slots: &'s Slots, compat: Compat) -> Option<SlotsOf<'s>> {
+        match self {
+            Self::Guest(program) => Some(slots.of(program, 1)),
+            Self::Filters(filters) => {
+                let (first, _) = filters.first()?;
+                // At Gcore, an instance ends with its hook.
+                let count = match compat {
+                    Compat::Fastedge => 1,
+                    Compat::None => filters.len(),
+                };
+                Some(slots.of(first, count))
+            }
+        }
+    }
+}
+
+/// Loaded programs and what their instances may do.
+pub type Runnable = (Programs, Arc<Grants>);
 
 impl Tenant {
-    /// A tenant whose program comes from `program`, and until then from that of `known`, the one before
+    /// A tenant whose programs come from `programs`, and until then from those of `known`, the one before
     /// a reload: what that uses of the worker stays charged to it.
     pub fn new(
         placed: Placed,
         this_worker: usize,
         log: &Log,
         network: &Rc<Network>,
-        program: Rc<ProgramCell>,
+        programs: Rc<[Rc<ProgramCell>]>,
         known: Option<&Self>,
     ) -> Self {
         let limits = &placed.tenant.limits;
@@ -84,6 +126,11 @@ impl Tenant {
         let serving = serving(&placed.workers, limits);
         let split = Split::of(this_worker, serving);
         let grants = Grants::of(&placed.tenant);
+        let filters = placed.tenant.origin.iter().flat_map(|it| &it.filters);
+        let hooks = filters.map(|filter| filter.on).collect();
+        // Programs of one kind cannot do what the other kind does.
+        let is_origin = placed.tenant.origin.is_some();
+        let previous = known.filter(|known| known.origin.is_some() == is_origin);
         let client = known.and_then(|known| known.client.as_ref());
         let origin = known.and_then(|known| known.origin.as_deref());
         Self {
@@ -99,10 +146,12 @@ impl Tenant {
             account,
             slots: known.map_or_else(Rc::default, |it| Rc::clone(&it.slots)),
             current: Version {
-                program,
+                programs,
+                hooks,
                 grants: Arc::new(grants),
             },
-            previous: RefCell::new(known.and_then(Self::serving)),
+            previous: RefCell::new(previous.and_then(Self::serving)),
+            shared: known.map_or_else(Rc::default, |it| Rc::clone(&it.shared)),
             admission: Admission::new(limits, split),
             placed,
         }
@@ -138,9 +187,6 @@ impl Tenant {
     /// [`Reason::ComponentRejected`] when there will be none, [`Reason::NoSlot`] when its turn to be
     /// loaded did not come in time.
     pub async fn program(&self, core: &Core) -> Result<Runnable, Reason> {
-        if self.placed.tenant.component.is_none() {
-            return Ok((None, Arc::clone(&self.current.grants)));
-        }
         if !self.has_to_load()
             && let Some(known) = self.known_program(&core.engines)
         {
@@ -150,7 +196,7 @@ impl Tenant {
         let _waiting = waiting.ok_or(Reason::Compiling)?;
         if !self.has_to_load() {
             let wait = Duration::from_millis(limits::ARTIFACT_WAIT_MS).min(self.wall());
-            within(wait, self.current.program.settled()).await;
+            within(wait, self.current.settled()).await;
         }
         if self.has_to_load() {
             // It takes longer than a small request: when many load at once, each waits for its turn.
@@ -170,36 +216,70 @@ impl Tenant {
     /// Whether the program that serves next is there, and not loaded.
     fn has_to_load(&self) -> bool {
         let previous = self.previous.borrow();
-        self.current.program.is_artifact()
-            || previous.as_ref().is_some_and(|it| it.program.is_artifact())
+        self.current.is_artifact() || previous.as_ref().is_some_and(Version::is_artifact)
     }
 
     /// The version that serves this tenant now, if there is one: what a reload keeps.
     pub fn serving(&self) -> Option<Version> {
-        if self.current.program.is_there() {
+        if self.current.is_there() {
             Some(self.current.clone())
         } else {
             self.previous.borrow().clone()
         }
     }
 
+    /// The programs of a version, loading those whose artifact is here. `None`: not yet.
+    fn get(&self, version: &Version, engines: &Engines) -> Option<Result<Runnable, Reason>> {
+        let programs = match (&self.origin, &*version.programs) {
+            (None, [program]) => match program.get(engines, self.name())? {
+                Ok(program) => Programs::Guest(program),
+                Err(reason) => return Some(Err(reason)),
+            },
+            (_, programs) => {
+                if programs.iter().any(|it| it.is_expected()) {
+                    return None;
+                }
+                let loaded = programs.iter().map(|it| it.get(engines, self.name()));
+                let loaded: Option<Result<Vec<_>, _>> = loaded.collect();
+                match loaded? {
+                    Ok(filters) => {
+                        let hooks = version.hooks.iter().copied();
+                        Programs::Filters(filters.into_iter().zip(hooks).collect())
+                    }
+                    Err(reason) => return Some(Err(reason)),
+                }
+            }
+        };
+        Some(Ok((programs, Arc::clone(&version.grants))))
+    }
+
     fn known_program(&self, engines: &Engines) -> Option<Result<Runnable, Reason>> {
-        let current = self.current.get(engines, self.name());
+        let current = self.get(&self.current, engines);
         let mut previous = self.previous.borrow_mut();
         if let Some(Ok(_)) = current {
             *previous = None; // unmapped with its last request
         }
-        let previous = previous
-            .as_ref()
-            .and_then(|it| it.get(engines, self.name()));
+        let previous = previous.as_ref().and_then(|it| self.get(it, engines));
         previous.filter(Result::is_ok).or(current)
     }
 }
 
 impl Version {
-    fn get(&self, engines: &Engines, tenant: &str) -> Option<Result<Runnable, Reason>> {
-        let program = self.program.get(engines, tenant)?;
-        Some(program.map(|program| (Some(program), Arc::clone(&self.grants))))
+    /// Waits until something was heard of each of its programs.
+    async fn settled(&self) {
+        for program in &*self.programs {
+            program.settled().await;
+        }
+    }
+
+    /// Whether they all can be served, and one is still to be loaded.
+    fn is_artifact(&self) -> bool {
+        self.is_there() && self.programs.iter().any(|it| it.is_artifact())
+    }
+
+    /// Whether they all can be served, loaded or not.
+    fn is_there(&self) -> bool {
+        self.programs.iter().all(|it| it.is_there())
     }
 }
 
@@ -255,6 +335,11 @@ impl ProgramCell {
                 waker.borrow().wake_by_ref();
             }
         }
+    }
+
+    /// Whether nothing was heard of it yet.
+    fn is_expected(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Expected)
     }
 
     /// Whether the program is still to be loaded.

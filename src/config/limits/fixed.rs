@@ -29,6 +29,7 @@ macro_rules! fixed {
 
 fixed! {
     // Configuration.
+    FILTERS_MAX: usize = 8, "filters", "On the way to one tenant's origin; each has an instance in each of its requests.";
     ORIGIN_SERVERS_MAX: usize = 16, "servers", "Origin servers of one tenant; more belong behind a name or a balancer of their own.";
     CONFIG_FILE_BYTES_MAX: u64 = 16 << 20, "bytes", "A configuration or profile file; 10,000 tenants of 1 KiB each fit.";
     LISTEN_ADDRESSES_MAX: usize = 16, "addresses", "Listening sockets of a host; each is one descriptor in every worker.";

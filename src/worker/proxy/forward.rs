@@ -16,7 +16,7 @@ use http::request::Parts;
 
 use crate::config::limits;
 use crate::fault::Reason;
-use crate::guest::{Failure, Response};
+use crate::guest::Failure;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -71,8 +71,8 @@ fn add_client(fields: &mut HeaderMap, client: IpAddr) {
 }
 
 /// Completes an answer.
-pub fn response(response: &mut Response) {
-    response.headers_mut().append(VIA, VIA_ITSELF);
+pub fn response(fields: &mut HeaderMap) {
+    fields.append(VIA, VIA_ITSELF);
 }
 
 #[cfg(test)]

@@ -67,6 +67,17 @@ impl Origin {
         })
     }
 
+    /// How its first server is named in a URL.
+    pub fn authority(&self) -> String {
+        let first = self.config.servers.first();
+        first.map(Destination::authority).unwrap_or_default()
+    }
+
+    /// Whether one of its servers is named so in a URL.
+    pub fn has(&self, authority: &str) -> bool {
+        self.servers.iter().any(|it| it.authority == authority)
+    }
+
     /// The `Host` that all servers are asked for, where it is not their own.
     fn host(&self, parts: &Parts) -> Option<HeaderValue> {
         match &self.config.host {
@@ -194,7 +205,7 @@ impl Health {
 }
 
 /// What the client is told of an attempt that failed, and whether that says something about the server.
-fn what_failed(error: &ErrorCode) -> (Reason, bool) {
+pub(super) fn what_failed(error: &ErrorCode) -> (Reason, bool) {
     match error {
         ErrorCode::ConnectionTimeout
         | ErrorCode::DnsTimeout
