@@ -122,6 +122,10 @@ limits! {
         "Keys and values of each of the tenant's stores on this host; the file takes two to three times as much.";
     CACHE_BYTES "cache_bytes", "bytes", 4 * MIB, 0, 64 * GIB,
         "Keys and values of the tenant's cache, and 320 bytes an entry; what is over is evicted (S3-FIFO). 0 is no cache.";
+    HTTP_CACHE_BYTES "http_cache_bytes", "bytes", 32 * MIB, 0, 64 * GIB,
+        "Answers of the tenant's origin that each of its workers keeps, with their fields and overhead; what is over is evicted (S3-FIFO). 0 is no cache.";
+    HTTP_CACHE_OBJECT_BYTES "http_cache_object_bytes", "bytes", 8 * MIB, 0, GIB,
+        "The body of one answer that is kept; larger ones pass through. Scripts, pages and most pictures fit.";
     DATA_OPERATIONS_PER_S "data_operations_per_s", "operations/s", 20_000, 1, 10_000_000,
         "Calls for stores, cache and secrets, over all the tenant's workers; one takes 5 to 20 µs of a core that tenants share. A scan counts as 200, a page of keys as 20, a batch as one for 8 items and one for 16 KiB.";
     HANDLES "handles", "handles", 1_024, 16, 65_536,

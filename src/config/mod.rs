@@ -275,6 +275,10 @@ pub struct Limits {
     pub kv_bytes: u64,
     /// Bytes of its cache; 0: it has none.
     pub cache_bytes: u64,
+    /// Bytes of its origin's answers that each of its workers keeps; 0: none.
+    pub http_cache_bytes: u64,
+    /// Longest body of such an answer, in bytes.
+    pub http_cache_object_bytes: u64,
     /// Calls for stores, cache and secrets together, each second.
     pub data_operations_per_s: u64,
     /// Host resources (bodies, fields, streams, pollables) alive at once in one instance.

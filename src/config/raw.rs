@@ -308,6 +308,8 @@ pub struct Limits {
     pub kv_keys: Field<i64>,
     pub kv_bytes: Field<i64>,
     pub cache_bytes: Field<i64>,
+    pub http_cache_bytes: Field<i64>,
+    pub http_cache_object_bytes: Field<i64>,
     pub data_operations_per_s: Field<i64>,
     pub handles: Field<i64>,
     pub hostcall_bytes: Field<i64>,

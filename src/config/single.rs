@@ -201,6 +201,8 @@ impl Default for Limits {
             kv_keys: limits::KV_KEYS.default,
             kv_bytes: limits::KV_BYTES.default,
             cache_bytes: limits::CACHE_BYTES.default,
+            http_cache_bytes: limits::HTTP_CACHE_BYTES.default,
+            http_cache_object_bytes: limits::HTTP_CACHE_OBJECT_BYTES.default,
             data_operations_per_s: limits::DATA_OPERATIONS_PER_S.default,
             handles: limits::HANDLES.default as usize,
             hostcall_bytes: limits::HOSTCALL_BYTES.default as usize,

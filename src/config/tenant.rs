@@ -396,6 +396,11 @@ impl One<'_, '_, '_> {
             kv_keys: number(&raw.kv_keys, &limits::KV_KEYS),
             kv_bytes: number(&raw.kv_bytes, &limits::KV_BYTES),
             cache_bytes: number(&raw.cache_bytes, &limits::CACHE_BYTES),
+            http_cache_bytes: number(&raw.http_cache_bytes, &limits::HTTP_CACHE_BYTES),
+            http_cache_object_bytes: number(
+                &raw.http_cache_object_bytes,
+                &limits::HTTP_CACHE_OBJECT_BYTES,
+            ),
             data_operations_per_s: number(
                 &raw.data_operations_per_s,
                 &limits::DATA_OPERATIONS_PER_S,

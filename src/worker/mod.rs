@@ -13,6 +13,7 @@ mod data;
 pub mod egress;
 mod exchange;
 mod forwarded;
+mod http_cache;
 mod inbound;
 mod json;
 mod local;

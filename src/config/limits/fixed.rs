@@ -173,6 +173,30 @@ fixed! {
     ORIGIN_FAILURES_MAX: u32 = 3, "failures", "In a row, and an origin's server is left alone for 1 s; twice as long after each one more.";
     ORIGIN_ALONE_S_MAX: u64 = 60, "s", "The longest pause of an origin's server: it is used again within a minute of its repair.";
     PROXY_VISITS_MAX: usize = 3, "visits", "How often cdn-loop may name this software before a request is taken to go in circles: two tiers of it pass on to each other.";
+
+    // Answers of origins that are kept.
+    HTTP_CACHE_WORKER_BYTES: u64 = 256 << 20, "bytes", "Of one worker's response caches together.";
+    HTTP_CACHE_ENTRY_OVERHEAD_BYTES: u64 = 1_024, "bytes", "What a stored response costs beside key, fields, tags and body: its record, its places in the tables, its ghost, an empty HeaderMap.";
+    HTTP_CACHE_FIELD_OVERHEAD_BYTES: u64 = 256, "bytes", "What a stored field costs beside its name and value: a bucket of HeaderMap, which may have as many free ones, and the name's allocation.";
+    HTTP_CACHE_TAG_OVERHEAD_BYTES: u64 = 128, "bytes", "What a tag of one response costs beside its text.";
+    HTTP_CACHE_CHUNK_OVERHEAD_BYTES: u64 = 64, "bytes", "What a piece of a body costs beside its bytes: a Bytes and its allocation.";
+    HTTP_CACHE_KEY_BYTES_MAX: usize = 8 << 10, "bytes", "A longer URL is not cached.";
+    HTTP_CACHE_VARIANTS_MAX: usize = 16, "responses", "Below one URL, told apart by Vary; the oldest gives way. Each is compared at a lookup.";
+    HTTP_CACHE_VARY_NAMES_MAX: usize = 8, "fields", "In one Vary; a response with more is not stored.";
+    HTTP_CACHE_TAGS_MAX: usize = 64, "tags", "Of one response; one with more is not stored, for a purge would miss it.";
+    HTTP_CACHE_TAG_BYTES_MAX: usize = 256, "bytes", "One tag; a response with a longer one is not stored.";
+    HTTP_CACHE_FILLS_MAX: usize = 256, "fills", "Of one tenant on one worker, under way at once; above it requests pass through.";
+    HTTP_CACHE_WAITERS_MAX: usize = 4_096, "requests", "That wait for one fill; above it they pass through.";
+    HTTP_CACHE_PURGED_TAGS_MAX: usize = 64, "tags", "Purged while one fill waits for its answer; with more, the answer is not stored.";
+    HTTP_CACHE_RELOOKUPS_MAX: u8 = 3, "lookups", "Of one request whose fill turned out to be of no use to it (another variant, say); then it passes through.";
+    HTTP_CACHE_PASS_MS: u64 = 5_000, "ms", "After an answer that is not to be stored, requests for its URL pass through at once and together; then one tries again.";
+    HTTP_CACHE_PASS_MARKS_MAX: usize = 4_096, "URLs", "That are so marked, of one tenant; the oldest mark is dropped.";
+    HTTP_CACHE_ERROR_PAUSE_MS: u64 = 1_000, "ms", "After an error that a stale response stood in for, it stands in without asking the origin.";
+    HTTP_CACHE_HEURISTIC_S_MAX: u64 = 86_400, "s", "The longest lifetime that is guessed from Last-Modified (RFC 9111 §4.2.2).";
+    HTTP_CACHE_WINDOW_BYTES: u64 = 256 << 10, "bytes", "That a fill which is too large to be stored reads ahead of its slowest reader.";
+    HTTP_CACHE_SEGMENT_BYTES: usize = 16 << 10, "bytes", "Smaller pieces of a body are joined to pieces of this size when it is stored.";
+    HTTP_CACHE_GIVEN_BYTES_MIN: u64 = 64 << 10, "bytes", "The largest cache of a worker gives an eighth, and this at least, when all together are too large: fewer looks for the largest.";
+
     EGRESS_IDLE_MS: u64 = 30_000, "ms", "How long a connection to others waits for its next request; many servers close theirs after 60 s.";
     EGRESS_IDLE_PER_TENANT_MAX: usize = 64, "connections", "That wait, of one tenant on one worker.";
     EGRESS_HEAD_BYTES_MAX: usize = 64 << 10, "bytes", "Head of an answer; as long as the longest head_bytes_max.";

@@ -35,6 +35,7 @@ use crate::engine::Meter;
 use crate::guest::{Answered, Outbound};
 use crate::scheduler::Account;
 use crate::worker::data::Link;
+use crate::worker::http_cache;
 use crate::worker::semaphore::Semaphore;
 use crate::worker::split::Split;
 use crate::worker::tls;
@@ -52,6 +53,8 @@ pub struct Network {
     pub roots: Arc<RootCertStore>,
     /// Exchanges that may be under way at once, of all tenants.
     pub places: Rc<Semaphore>,
+    /// Answers of origins that are kept.
+    pub http_cache: http_cache::Worker,
 }
 
 impl Network {
@@ -62,6 +65,7 @@ impl Network {
             data: Rc::default(),
             roots: Arc::new(roots),
             places: Semaphore::new(limits::EGRESS_EXCHANGES_MAX),
+            http_cache: http_cache::Worker::new(limits::HTTP_CACHE_WORKER_BYTES),
         })
     }
 }
@@ -193,6 +197,14 @@ impl Client {
         }))
     }
 
+    /// Runs a task whose CPU time is the tenant's.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        monoio::spawn(Charged {
+            meter: Meter::new(Rc::clone(&self.account), u64::MAX),
+            inner: Box::pin(task),
+        });
+    }
+
     /// Sends a client's request to a server of the origin, asking it for `host`.
     pub fn pass_on(
         self: &Rc<Self>,
@@ -221,14 +233,10 @@ impl Client {
         };
         let (respond, answer) = oneshot::channel();
         let exchange = exchange(Rc::clone(self), request, terms, respond);
-        let charged = Charged {
-            meter: Meter::new(Rc::clone(&self.account), u64::MAX),
-            inner: Box::pin(async move {
-                exchange.await;
-                drop(places);
-            }),
-        };
-        monoio::spawn(charged);
+        self.spawn(async move {
+            exchange.await;
+            drop(places);
+        });
         Box::pin(async move {
             // The task always answers, unless the worker ends.
             answer.await.unwrap_or(Err(ErrorCode::ConnectionTerminated))

@@ -25,6 +25,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use wasmtime_wasi_http::WasiBody;
 
+use super::cached;
 use super::channel::{BodySender, channel};
 use super::filters::{Chain, Passed};
 use super::forward;
@@ -41,7 +42,7 @@ use crate::worker::inbound::RequestBody;
 /// # Errors
 /// When a filter fails, or no server answered.
 pub async fn serve(
-    origin: &Origin,
+    origin: &Rc<Origin>,
     client: Option<IpAddr>,
     mut chain: Chain,
     request: http::Request<RequestBody>,
@@ -80,13 +81,13 @@ pub async fn serve(
 
 /// Where a request goes.
 enum To<'o> {
-    Origin(&'o Origin),
+    Origin(&'o Rc<Origin>),
     /// Where a filter sends it: by the rules that hold for the tenant's programs.
     Elsewhere(Rc<dyn Outbound>, Uri),
 }
 
 impl<'o> To<'o> {
-    fn of(origin: &'o Origin, exchange: &mut Exchange, chain: &Chain) -> Result<Self, Failure> {
+    fn of(origin: &'o Rc<Origin>, exchange: &mut Exchange, chain: &Chain) -> Result<Self, Failure> {
         let Some(url) = &exchange.reroute else {
             return Ok(Self::Origin(origin));
         };
@@ -111,7 +112,7 @@ impl<'o> To<'o> {
 
     async fn send(self, parts: Parts, body: WasiBody) -> Result<Response, Failure> {
         match self {
-            Self::Origin(origin) => origin.send(parts, Upload::new(body)).await,
+            Self::Origin(origin) => cached::send(origin, parts, Upload::new(body)).await,
             Self::Elsewhere(outbound, uri) => {
                 let mut request = http::Request::from_parts(parts, body);
                 *request.uri_mut() = uri.clone();

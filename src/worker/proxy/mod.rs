@@ -9,6 +9,7 @@
 //! It takes the place of a guest: what waits here is the request's own future, and what comes of it is
 //! answered, logged and charged as a guest's answer is.
 
+mod cached;
 mod channel;
 mod filtered;
 mod filters;
@@ -51,7 +52,7 @@ pub async fn pass_on(way: Way, call: Invocation<RequestBody>) -> Result<(), Fail
     let (mut parts, body) = call.request.into_parts();
     forward::request(&mut parts, way.client)?;
     let upload = Upload::new(body.boxed_unsync());
-    let mut response = way.origin.send(parts, upload).await?;
+    let mut response = cached::send(&way.origin, parts, upload).await?;
     forward::response(response.headers_mut());
     // Nobody is waiting any more when the client is gone or the time is up.
     let _ = call.respond.send(Ok(response));

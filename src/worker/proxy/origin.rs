@@ -20,12 +20,16 @@ use crate::fault::Reason;
 use crate::guest::{Failure, Response};
 use crate::scheduler::Account;
 use crate::worker::egress::{Client, Network};
+use crate::worker::http_cache;
 use crate::worker::split::Split;
 
 /// A tenant's origin, as one worker sees it.
 #[derive(Debug)]
 pub struct Origin {
-    client: Rc<Client>,
+    /// The client that it is reached by.
+    pub(super) client: Rc<Client>,
+    /// Its answers that are kept, where any are.
+    pub(super) cache: Option<http_cache::Tenant>,
     config: config::Origin,
     servers: Rc<[Server]>,
     /// Whose turn it is.
@@ -54,6 +58,11 @@ impl Origin {
         let client = known.map(|known| &known.client);
         let client = Client::of_origin(network, tenant, account, split, client)?;
         let config = tenant.origin.clone()?;
+        let cache = cache(
+            network,
+            &tenant.limits,
+            known.and_then(|it| it.cache.as_ref()),
+        );
         let known = known.filter(|known| known.config.servers == config.servers);
         let servers = known.map_or_else(
             || config.servers.iter().filter_map(Server::new).collect(),
@@ -61,6 +70,7 @@ impl Origin {
         );
         Some(Self {
             client,
+            cache,
             config,
             servers,
             next: Cell::new(0),
@@ -149,6 +159,27 @@ impl Origin {
         let usable = left.clone().find(|(_, server)| server.health.is_good(now));
         usable.or_else(|| left.min_by_key(|(_, server)| server.health.alone_until.get()))
     }
+}
+
+/// The cache of a tenant; `known`, the one before a reload, keeps what it has.
+fn cache(
+    network: &Network,
+    limits: &config::Limits,
+    known: Option<&http_cache::Tenant>,
+) -> Option<http_cache::Tenant> {
+    let settings = http_cache::Settings {
+        bytes_max: limits.http_cache_bytes,
+        object_bytes_max: limits.http_cache_object_bytes,
+        client_directives: true,
+    };
+    if settings.bytes_max == 0 {
+        return None;
+    }
+    let Some(known) = known else {
+        return Some(network.http_cache.tenant(settings));
+    };
+    known.set(settings);
+    Some(known.clone())
 }
 
 impl Server {
