@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Budget, Compat, Egress, EgressRule, Store};
+use crate::config::{Budget, Compat, Egress, EgressRule, Store, limits};
 
 pub use secret::{SealArgs, SecretAction, SecretArgs};
 pub use tune::{ApplyArgs, RevertArgs, SearchArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
@@ -64,6 +64,9 @@ pub enum Command {
     /// Make the key of a host's secrets, and seal secrets with it
     #[command(after_help = secret::EXAMPLES)]
     Secret(SecretArgs),
+    /// Show one tenant's log lines
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(LogsArgs),
     /// Say what this host gives of each layer of isolation, and how to get the rest
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
@@ -275,6 +278,39 @@ impl RunArgs {
     }
 }
 
+const LOGS_EXAMPLES: &str = "\
+Needs log.dir in the configuration. Lines are JSON, as they were written: what the tenant's program
+printed, why requests failed, and its access lines, each with the request that it belongs to.
+
+Examples:
+  skep logs shop
+  skep logs shop -f --lines 10 --config /etc/skep/skep.toml
+  skep logs shop --lines 1000 | jq -r 'select(.kind == \"output\") | .line'";
+
+/// Arguments of `skep logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The tenant
+    #[arg(value_name = "TENANT")]
+    pub tenant: String,
+    /// Go on with lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many lines to begin with, the last ones
+    #[arg(short = 'n', long, value_name = "N", default_value = "100", value_parser = parse_lines)]
+    pub lines: usize,
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "skep.toml")]
+    pub config: PathBuf,
+}
+
+fn parse_lines(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(lines) if lines <= limits::LOG_SHOWN_LINES_MAX => Ok(lines),
+        _ => Err(format!("0 to {} is right", limits::LOG_SHOWN_LINES_MAX)),
+    }
+}
+
 const DOCTOR_EXAMPLES: &str = "\
 Every layer is tried, in a process that ends afterwards; nothing is changed. With a configuration,
 the exit code is 1 where a layer of its isolation.require is missing.
@@ -357,6 +393,9 @@ mod tests {
             "skep tune search --scenario s.toml --objective x -o p.toml --base b --space s --load-cores 1,3 \
              --server-cores 0 --set a=b --set c=d --seed 7 --candidates 4 --quick --force --overwrite \
              --load-tool t",
+            "skep logs shop",
+            "skep logs shop -f -n 0 -c a.toml",
+            "skep logs shop --follow --lines 1000000 --config a.toml",
             "skep doctor",
             "skep doctor --json -c skep.toml",
             "skep worker",
@@ -375,6 +414,8 @@ mod tests {
             "skep run a.wasm --cpu-ms -1",
             "skep run a.wasm --egress ftp://a",
             "skep compile a.wasm",
+            "skep logs",
+            "skep logs shop --lines 1000001",
             "skep tune",
             "skep tune apply --json",
             "skep tune revert --profile latency",

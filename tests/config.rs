@@ -631,6 +631,11 @@ fn the_profiles_of_all_workers_fit_a_control_message() {
     let start = ToBroker::Start {
         artifacts_dir: PathBuf::from("\\".repeat(4096)),
         log_file: Some(PathBuf::from("\\".repeat(4096))),
+        log_dir: Some(skep::config::LogDir {
+            dir: PathBuf::from("\\".repeat(4096)),
+            rotate_bytes: u64::MAX,
+            keep: usize::MAX,
+        }),
         profiles: vec![profile; limits::WORKERS_MAX],
         require: Vec::new(),
     };
@@ -727,7 +732,7 @@ fn the_command_refuses_with_status_2() {
         ),
         (
             format!("{BASE}[log]\nlevel = 1\naccess = 'no'\n"),
-            "skep.toml:8: log.level: unknown key; known here: access, file\n\
+            "skep.toml:8: log.level: unknown key; known here: access, file, dir, rotate_kib, keep\n\
              skep.toml:9: log.access: unknown value (got 'no'); off, faults, all\n",
         ),
         (

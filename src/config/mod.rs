@@ -16,6 +16,7 @@ mod egress;
 mod errors;
 mod hosts;
 pub mod limits;
+mod log_dir;
 mod machine;
 pub mod profile;
 mod profile_file;
@@ -43,6 +44,7 @@ pub use egress::{Egress, EgressError, EgressRule, Scheme, is_special, roots};
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
 pub use hosts::HostError;
+pub use log_dir::LogDir;
 pub use machine::Machine;
 pub use profile::Profile;
 pub(crate) use profile_file::read_text;
@@ -119,6 +121,8 @@ pub struct Log {
     pub access: AccessLog,
     /// The file that JSON lines are appended to; `None` is standard output.
     pub file: Option<PathBuf>,
+    /// Where each tenant's lines are kept besides.
+    pub tenants: Option<LogDir>,
 }
 
 /// Which requests get an access log line.

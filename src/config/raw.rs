@@ -121,6 +121,12 @@ pub struct Log {
     pub access: Option<AccessLog>,
     /// Where lines are appended to; standard output when absent.
     pub file: Field<String>,
+    /// Where each tenant's lines are kept.
+    pub dir: Field<String>,
+    /// Most bytes of one of those files, in KiB.
+    pub rotate_kib: Field<i64>,
+    /// Files kept of each tenant beside the current one.
+    pub keep: Field<i64>,
 }
 
 /// `[isolation]`

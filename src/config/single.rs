@@ -118,6 +118,7 @@ fn local_host(
         log: Log {
             access: AccessLog::Faults,
             file: None,
+            tenants: None,
         },
         require: Vec::new(),
         network: Network::default(),

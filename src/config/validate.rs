@@ -198,6 +198,7 @@ impl Checker<'_, '_> {
         Log {
             access: raw.access.unwrap_or(AccessLog::Faults),
             file,
+            tenants: self.log_dir(raw),
         }
     }
 

@@ -21,7 +21,9 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Backend;
-use crate::config::{Access, AccessLog, Egress, HostPattern, Http, Profile, Scheme, Tenant};
+use crate::config::{
+    Access, AccessLog, Egress, HostPattern, Http, LogDir, Profile, Scheme, Tenant,
+};
 use crate::isolation::{Layer, Report as Isolation};
 
 /// Supervisor to worker. Order: `Start`, then tenants, `Commit`, listeners.
@@ -165,6 +167,8 @@ pub enum ToBroker {
         artifacts_dir: std::path::PathBuf,
         /// The file that log lines are appended to; `None` is standard output.
         log_file: Option<std::path::PathBuf>,
+        /// Where each tenant's lines are kept besides.
+        log_dir: Option<LogDir>,
         /// What the workers of a cell are tuned to, in worker order, the same in every cell; part
         /// of their artifacts' identity.
         profiles: Vec<Profile>,

@@ -22,6 +22,7 @@ mod invoke;
 mod keyvalue;
 mod linker;
 mod notes;
+mod request_id;
 mod services;
 mod stdio;
 
@@ -44,6 +45,7 @@ pub use fastedge::AppPre;
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
 pub use notes::Notes;
+pub use request_id::{RequestId, RequestIds};
 pub use services::Services;
 pub use stdio::{LineSink, Stream};
 
@@ -114,6 +116,8 @@ pub struct Context {
     pub grants: Arc<Grants>,
     /// The CPU account.
     pub meter: Rc<Meter>,
+    /// The request, as log lines name it.
+    pub request: RequestId,
     /// Where the guest's output goes.
     pub sink: Rc<dyn LineSink>,
     /// What is noted of the request.
@@ -150,6 +154,7 @@ impl State {
         let Context {
             grants,
             meter,
+            request,
             sink,
             notes,
             outbound,
@@ -168,7 +173,11 @@ impl State {
             meter: SendWrapper::new(meter),
             notes: SendWrapper::new(notes),
             services: services.map(SendWrapper::new),
-            output: stdio::Output::new(sink, grants.log_line_bytes, grants.log_bytes_per_request),
+            output: stdio::Output::new(
+                (sink, request),
+                grants.log_line_bytes,
+                grants.log_bytes_per_request,
+            ),
             wall: clocks::Frozen::default(),
             grants,
             config: None,

@@ -304,6 +304,7 @@ impl Supervisor {
         let start = ToBroker::Start {
             artifacts_dir: self.host.artifacts_dir.clone(),
             log_file: self.host.log.file.clone(),
+            log_dir: self.host.log.tenants.clone(),
             profiles: self
                 .host
                 .cores

@@ -13,7 +13,7 @@ use crate::config::{Compat, Http, Profile, limits};
 use crate::engine::Engines;
 use crate::engine::meter::Metered;
 use crate::fault::Reason;
-use crate::guest::Failure;
+use crate::guest::{Failure, RequestId};
 use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
 use crate::worker::admission::Pass;
@@ -153,6 +153,7 @@ impl Core {
     pub fn detach<F>(
         self: &Rc<Self>,
         tenant: &Rc<Tenant>,
+        request: RequestId,
         guest: Metered<F>,
         deadline: Instant,
         pass: Pass,
@@ -164,7 +165,9 @@ impl Core {
             let failure = finish_detached(guest, deadline).await;
             core.settle(&tenant, pass, failure.as_ref().map(|it| it.reason));
             if let Some(failure) = failure {
-                tenant.log.fault(Some(failure.reason), &failure.detail);
+                tenant
+                    .log
+                    .fault(request, Some(failure.reason), &failure.detail);
             }
         });
     }

@@ -24,7 +24,9 @@ use crate::config::Compat;
 use crate::engine::meter::Metered;
 use crate::engine::{Meter, Program};
 use crate::fault::{Reason, Refusal};
-use crate::guest::{Context as GuestContext, Failure, Invocation, Notes, Response, invoke};
+use crate::guest::{
+    Context as GuestContext, Failure, Invocation, Notes, RequestId, Response, invoke,
+};
 use crate::http::{self as codec, BodyDecoder, BodyLength, RequestHead};
 use crate::scheduler;
 use crate::worker::admission::Admitted;
@@ -74,6 +76,7 @@ impl Progress {
 pub async fn exchange(
     core: &Rc<Core>,
     tenant: &Rc<Tenant>,
+    request: RequestId,
     mut head: RequestHead,
     decoder: &mut BodyDecoder,
     reader: &mut Reader,
@@ -129,6 +132,7 @@ pub async fn exchange(
         context: GuestContext {
             grants,
             meter: Rc::clone(&meter),
+            request,
             sink: Rc::clone(&tenant.log) as _,
             notes: Rc::clone(&notes),
             outbound: tenant.outbound(),
@@ -186,12 +190,12 @@ pub async fn exchange(
     .await;
 
     if let Some(detail) = progress.detail.take() {
-        tenant.log.fault(reason, &detail);
+        tenant.log.fault(request, reason, &detail);
     }
     match guest {
         Some(guest) if sent.is_some_and(|sent| sent.broken.is_none()) => {
             inbound.fail(Error::ConnectionTerminated);
-            core.detach(tenant, guest, started + tenant.wall(), pass);
+            core.detach(tenant, request, guest, started + tenant.wall(), pass);
         }
         _ => core.settle(tenant, pass, reason),
     }
