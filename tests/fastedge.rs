@@ -226,8 +226,51 @@ fn failures_have_fastedges_statuses_where_they_are_asked_for() {
         assert_eq!(answer.text(), format!("fastedge: {body}"), "{path}");
         assert_eq!(answer.reason(), reason, "{path}");
     }
+    // Ending well without an answer is none there.
+    let path = "/exit?code=0";
+    assert_eq!(plain.get("a.test", path).expect(502).reason(), "exited");
+    let mut client = compat.connect();
+    for _ in 0..2 {
+        let answer = client.get("a.test", path).expect(200);
+        assert_eq!((answer.text().as_str(), answer.reason()), ("", ""));
+        assert_eq!(answer.header("content-length"), Some("0"));
+    }
+    let line = compat.wait_for_access(path);
+    assert!(line["reason"].is_null(), "{line}");
+    let is_fault =
+        |it: &serde_json::Value| it["kind"] == "fault" && it["request"] == line["request"];
+    assert!(!compat.log_lines().iter().any(is_fault), "{line}");
     let line = compat.wait_for_access("/panic");
     assert_eq!(line["status"], 533, "{line}");
+}
+
+#[test]
+fn too_many_requests_are_told_nothing_more() {
+    let limited = || {
+        tenant()
+            .limit("requests_per_s", 1)
+            .limit("request_burst", 1)
+    };
+    for (tenant, body) in [
+        (limited(), "rate_limited: "),
+        (limited().line("compat = 'fastedge'"), ""),
+    ] {
+        let host = host_of(tenant);
+        let mut client = host.connect();
+        let answer = loop {
+            let answer = client.get("a.test", "/none");
+            if answer.status == 429 {
+                break answer;
+            }
+        };
+        assert_eq!(answer.reason(), "rate_limited");
+        assert_eq!(answer.header("x-cdn-internal-status"), None);
+        let text = answer.text();
+        assert!(
+            text.starts_with(body) && text.is_empty() == body.is_empty(),
+            "{text}"
+        );
+    }
 }
 
 #[test]

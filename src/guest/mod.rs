@@ -41,7 +41,7 @@ use crate::engine::{Allowance, Meter};
 use crate::scheduler;
 
 pub use egress::{Answered, Outbound};
-pub use fastedge::AppPre;
+pub use fastedge::{AppPre, empty_response};
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
 pub use notes::Notes;

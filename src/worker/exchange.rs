@@ -25,7 +25,8 @@ use crate::engine::meter::Metered;
 use crate::engine::{Meter, Program};
 use crate::fault::{Reason, Refusal};
 use crate::guest::{
-    Context as GuestContext, Failure, Invocation, Notes, RequestId, Response, invoke,
+    Context as GuestContext, Failure, Invocation, Notes, RequestId, Response, empty_response,
+    invoke,
 };
 use crate::http::{self as codec, BodyDecoder, BodyLength, RequestHead};
 use crate::scheduler;
@@ -62,6 +63,8 @@ struct Progress {
     stop: Cell<Option<Reason>>,
     /// For the tenant's log.
     detail: RefCell<Option<String>>,
+    /// What the guest has noted.
+    notes: Rc<Notes>,
 }
 
 impl Progress {
@@ -143,7 +146,10 @@ pub async fn exchange(
     };
     // An answer that is there as a whole is kept until it is sent, and its place with it.
     let _place = has_whole.then(|| Rc::clone(&admitted));
-    let progress = Progress::default();
+    let progress = Progress {
+        notes: Rc::clone(&notes),
+        ..Progress::default()
+    };
     let mut guest = Some(Metered::new(
         Rc::clone(&meter),
         run(program, call, admitted),
@@ -189,7 +195,9 @@ pub async fn exchange(
     })
     .await;
 
-    if let Some(detail) = progress.detail.take() {
+    if let Some(detail) = progress.detail.take()
+        && (reason.is_some() || !notes.has_exited_well())
+    {
         tenant.log.fault(request, reason, &detail);
     }
     match guest {
@@ -245,7 +253,8 @@ async fn answer(
     progress: &Progress,
 ) -> (Option<Sent>, Option<Reason>) {
     let reason = loop {
-        match next_event(&mut response, inbound, expect_continue, progress).await {
+        let event = next_event(&mut response, inbound, expect_continue, progress).await;
+        match or_empty(event, &mut response, asked.compat, progress) {
             Event::Continue => {
                 expect_continue = false;
                 writer.out.extend_from_slice(codec::CONTINUE_100);
@@ -276,6 +285,25 @@ async fn answer(
     asked.keep_alive &= !expect_continue && !core.draining.get();
     let outcome = refuse(writer, asked, reason).await;
     (outcome.sent, outcome.reason)
+}
+
+/// FastEdge answers for a program that ends itself with exit code 0 and has given no answer: with 200 and an
+/// empty body.
+fn or_empty(
+    event: Event,
+    response: &mut oneshot::Receiver<Result<Response, wasmtime::Error>>,
+    compat: Compat,
+    progress: &Progress,
+) -> Event {
+    let is_empty = matches!(event, Event::Stopped(Reason::Exited))
+        && compat == Compat::Fastedge
+        && progress.notes.has_exited_well()
+        && response.try_recv().is_err();
+    if !is_empty {
+        return event;
+    }
+    progress.stop.take();
+    Event::Response(empty_response())
 }
 
 enum Event {
