@@ -14,6 +14,8 @@ mod data;
 pub mod docs;
 mod egress;
 mod errors;
+mod facts;
+mod geo;
 mod hosts;
 pub mod limits;
 mod log_dir;
@@ -43,6 +45,8 @@ pub use data::{Access, Backend, Data, RedisServer, Secret, SecretSource, Store};
 pub use egress::{Egress, EgressError, EgressRule, Scheme, is_special, roots};
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
+pub use facts::Facts;
+pub use geo::GeoPlaces;
 pub use hosts::HostError;
 pub use log_dir::LogDir;
 pub use machine::Machine;
@@ -76,6 +80,8 @@ pub struct Host {
     pub require: Vec<Layer>,
     /// How guests' requests to others are sent.
     pub network: Network,
+    /// What programs for FastEdge are told of places.
+    pub geo: GeoPlaces,
     /// How tenants' data is kept.
     pub data: Data,
     /// How long a drain waits for requests in flight, in milliseconds.

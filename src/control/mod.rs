@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::Backend;
 use crate::config::{
-    Access, AccessLog, Egress, HostPattern, Http, LogDir, Profile, Scheme, Tenant,
+    Access, AccessLog, Egress, Facts, HostPattern, Http, LogDir, Profile, Scheme, Tenant,
 };
 use crate::isolation::{Layer, Report as Isolation};
 
@@ -47,6 +47,11 @@ pub enum ToWorker {
     Leave {
         /// The tenant's name.
         name: String,
+    },
+    /// What to tell programs of places, from now on. File descriptors: databases, sealed memory.
+    Geo {
+        /// Where this host is.
+        pop: Facts,
     },
     /// A listening socket to accept from; its descriptor comes with it.
     Listener,

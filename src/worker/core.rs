@@ -13,6 +13,7 @@ use crate::config::{Compat, Http, Profile, limits};
 use crate::engine::Engines;
 use crate::engine::meter::Metered;
 use crate::fault::Reason;
+use crate::geo::Geo;
 use crate::guest::{Failure, RequestId};
 use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
@@ -44,6 +45,8 @@ pub struct Core {
     pub slots: Slots,
     /// Where lines go.
     pub log: Log,
+    /// What programs for FastEdge are told of places.
+    pub geo: RefCell<Geo>,
     /// How requests to others leave.
     pub network: Rc<Network>,
     /// The mailboxes of the workers of this cell.
@@ -93,6 +96,7 @@ impl Core {
             http,
             engines,
             log,
+            geo: RefCell::default(),
             mailboxes,
             draining: Cell::new(false),
             connections: RefCell::default(),

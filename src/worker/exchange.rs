@@ -125,7 +125,7 @@ pub async fn exchange(
 
     let meter = Rc::new(Meter::new(Rc::clone(&tenant.account), tenant.cpu_budget_ns));
     if tenant.placed.tenant.compat == Compat::Fastedge {
-        forwarded::put(&mut head.headers, reader.fd());
+        forwarded::put(&mut head.headers, reader.fd(), &core.geo.borrow());
     }
     let notes = Rc::new(Notes::default());
     let inbound = Rc::new(Inbound::default());

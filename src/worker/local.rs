@@ -16,6 +16,7 @@ use crate::control::{ArtifactMessage, Caller, DATA_CALLER, Flavour, Placed};
 use crate::data;
 use crate::egress;
 use crate::engine::settings;
+use crate::geo::Geo;
 use crate::sys::channel::Channel;
 use crate::sys::report;
 use crate::worker::core::{Core, Mailboxes};
@@ -41,6 +42,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     let (engines, ticked) = engines(&host.profile);
     let _ticker = ticked.start(&host.profile)?;
     let null = std::fs::File::open("/dev/null")?;
+    let geo = Geo::open(&host.geo).map_err(Error::msg)?;
     let network = Network::new(roots(host.network.ca_file.as_deref()).map_err(Error::msg)?);
     let connections = connections(&host, tenant)?;
     let kept = kept(&host, tenant)?;
@@ -61,6 +63,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
             Mailboxes::default(),
             network,
         );
+        core.geo.replace(geo);
         spawn_helpers(&core, null).await?;
         if let Some(connections) = connections {
             spawn_logged("egress", take_connections(Rc::clone(&core), connections));

@@ -217,6 +217,10 @@ fixed! {
     KV_REDIS_FILTER_BITS: u64 = 1 << 20, "bits", "Of such a filter; 958,506 give 1 % at 100,000 items.";
     KV_REDIS_FILTER_HASHES: u64 = 7, "hashes", "Of such a filter: the best number for 9.6 bits an item.";
 
+    // Places.
+    GEO_DATABASE_BYTES_MAX: u64 = 512 << 20, "bytes", "A database of [geo]; GeoLite2-City has 60 MiB.";
+    GEO_READ_BYTES: usize = 1 << 20, "bytes", "Of a database, read at once.";
+
     // Logs.
     LOG_LINE_OVERHEAD_BYTES: usize = 128, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
