@@ -17,6 +17,7 @@ use crate::geo::Geo;
 use crate::guest::{Failure, RequestId};
 use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
+use crate::worker::added::Added;
 use crate::worker::admission::Pass;
 use crate::worker::connection::Idle;
 use crate::worker::egress::Network;
@@ -45,6 +46,8 @@ pub struct Core {
     pub slots: Slots,
     /// Where lines go.
     pub log: Log,
+    /// Fields that are added to every request and answer.
+    pub added: RefCell<Added>,
     /// What programs for FastEdge are told of places.
     pub geo: RefCell<Geo>,
     /// How requests to others leave.
@@ -97,6 +100,7 @@ impl Core {
             engines,
             log,
             geo: RefCell::default(),
+            added: RefCell::default(),
             mailboxes,
             draining: Cell::new(false),
             connections: RefCell::default(),

@@ -127,6 +127,7 @@ pub async fn exchange(
     if tenant.placed.tenant.compat == Compat::Fastedge {
         forwarded::put(&mut head.headers, reader.fd(), &core.geo.borrow());
     }
+    core.added.borrow().to_request(&mut head.headers);
     let notes = Rc::new(Notes::default());
     let inbound = Rc::new(Inbound::default());
     let expect_continue = head.expect_continue;
@@ -263,7 +264,8 @@ async fn answer(
                 }
             }
             Event::Stopped(reason) => break reason,
-            Event::Response(response) => {
+            Event::Response(mut response) => {
+                core.added.borrow().to_response(response.headers_mut());
                 asked.keep_alive &= !core.draining.get();
                 let begun = Cell::new(None);
                 let expecting = expect_continue.then_some(inbound);

@@ -1,5 +1,6 @@
 //! A worker as one thread of this process, for the person who writes an app.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -19,18 +20,24 @@ use crate::engine::settings;
 use crate::geo::Geo;
 use crate::sys::channel::Channel;
 use crate::sys::report;
+use crate::worker::added::Added;
 use crate::worker::core::{Core, Mailboxes};
 use crate::worker::egress::Network;
 use crate::worker::log::{Destination, Log};
-use crate::worker::process::{engines, spawn_helpers, spawn_logged, take_connections};
-use crate::worker::runtime::{self, Ring};
+use crate::worker::process::{engines, ready, spawn_helpers, spawn_logged, take_connections};
+use crate::worker::runtime::{self, Ring, Watched};
 
-/// Serves the only tenant of `host` on the first of its addresses, until the process is killed.
-/// `started` is told the address once it is listening.
+/// Serves the only tenant of `host` on the first of its addresses, until the process is killed, with fields
+/// that are `added`. `started` is told the address once it is listening; `watch` runs on a thread of its own.
 ///
 /// # Errors
 /// When the component does not compile or the address is taken.
-pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow::Result<()> {
+pub fn run_app(
+    host: Host,
+    added: Added,
+    watch: Option<impl FnOnce(Reloader) + Send + 'static>,
+    started: impl FnOnce(std::net::SocketAddr),
+) -> anyhow::Result<()> {
     let (Some(tenant), Some(address)) = (host.tenants.first(), host.listen_http.first()) else {
         return Err(anyhow!("one tenant and one address are needed"));
     };
@@ -46,6 +53,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
     let network = Network::new(roots(host.network.ca_file.as_deref()).map_err(Error::msg)?);
     let connections = connections(&host, tenant)?;
     let kept = kept(&host, tenant)?;
+    let reloads = watch.map(|watch| reloads(&host, watch)).transpose()?;
     let mut runtime = runtime::build(host.profile.ring_entries, Ring::Open)?;
     let placed = Placed {
         tenant: tenant.clone(),
@@ -64,6 +72,7 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
             network,
         );
         core.geo.replace(geo);
+        core.added.replace(added);
         spawn_helpers(&core, null).await?;
         if let Some(connections) = connections {
             spawn_logged("egress", take_connections(Rc::clone(&core), connections));
@@ -76,12 +85,84 @@ pub fn run_app(host: Host, started: impl FnOnce(std::net::SocketAddr)) -> anyhow
             digest: String::new(),
         };
         core.tenants.artifact(ready, Some(artifact));
-        core.tenants.put(placed);
+        core.tenants.put(placed.clone());
         core.tenants.commit();
+        if let Some(reloads) = reloads {
+            spawn_logged("watch", take_reloads(Rc::clone(&core), reloads, placed));
+        }
         started(listener.local_addr()?);
         accept(Rc::clone(&core), listener).await?;
         Ok(())
     })
+}
+
+/// Serves the component's file as it is when this is told to.
+#[derive(Debug)]
+pub struct Reloader {
+    host: Host,
+    channel: Channel,
+    /// Versions of the program that were sent.
+    sent: Cell<u64>,
+}
+
+impl Reloader {
+    /// Compiles the component, unless it was already, and has it served from the next request on.
+    ///
+    /// # Errors
+    /// When it is no component, or does not compile: what was served goes on.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let tenant = self.host.tenants.first().context("no tenant")?;
+        let (flavour, artifact) = artifact(&self.host, &tenant.component)?;
+        self.sent.set(self.sent.get() + 1);
+        let ready = ArtifactMessage::Ready {
+            tenant: tenant.name.clone(),
+            generation: self.sent.get(),
+            flavour,
+            digest: String::new(),
+        };
+        self.channel.send(&ready, &[artifact.as_fd()])?;
+        // It is in force once this comes back.
+        self.channel.recv::<u64>()?.context("the worker has gone")?;
+        Ok(())
+    }
+}
+
+/// Starts the thread that says when to reload; gives the other end of its channel.
+fn reloads(host: &Host, watch: impl FnOnce(Reloader) + Send + 'static) -> anyhow::Result<OwnedFd> {
+    let (ours, theirs) = Channel::pair()?;
+    let reloader = Reloader {
+        host: host.clone(),
+        channel: theirs,
+        sent: Cell::new(0),
+    };
+    std::thread::Builder::new()
+        .name("skep-watch".into())
+        .spawn(move || watch(reloader))?;
+    Ok(ours.into())
+}
+
+/// Puts each new version of the program in force.
+async fn take_reloads(core: Rc<Core>, channel: OwnedFd, placed: Placed) -> anyhow::Result<()> {
+    let watched = Watched::new(channel.try_clone()?)?;
+    let channel = Channel::from_fd(channel);
+    loop {
+        watched.readable().await?;
+        while let Some(received) = ready(channel.try_recv::<ArtifactMessage>())? {
+            let Some((message, mut fds)) = received else {
+                return Ok(());
+            };
+            if let ArtifactMessage::Ready { generation, .. } = &message {
+                let generation = *generation;
+                core.tenants.artifact(message, fds.pop());
+                core.tenants.put(Placed {
+                    generation,
+                    ..placed.clone()
+                });
+                core.tenants.commit();
+                channel.try_send(&generation, &[])?;
+            }
+        }
+    }
 }
 
 /// The channel to a thread that connects for the tenant, where it may connect to anything.

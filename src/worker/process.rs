@@ -257,7 +257,7 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
 }
 
 /// `None`: nothing is waiting to be received.
-fn ready<T>(received: std::io::Result<T>) -> std::io::Result<Option<T>> {
+pub(super) fn ready<T>(received: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match received {
         Ok(received) => Ok(Some(received)),
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),

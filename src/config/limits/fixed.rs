@@ -221,6 +221,10 @@ fixed! {
     GEO_DATABASE_BYTES_MAX: u64 = 512 << 20, "bytes", "A database of [geo]; GeoLite2-City has 60 MiB.";
     GEO_READ_BYTES: usize = 1 << 20, "bytes", "Of a database, read at once.";
 
+    // The local tool.
+    WATCH_POLL_MS: u64 = 100, "ms", "Between two looks of `skep run --watch` at files.";
+    WATCH_FILES_MAX: usize = 20_000, "files", "Sources below the current directory that `--build` looks at; others are not seen.";
+
     // Logs.
     LOG_LINE_OVERHEAD_BYTES: usize = 128, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
