@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each word of it means.
 
+mod run;
 mod secret;
 mod tune;
 
@@ -8,8 +9,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Budget, Compat, Egress, EgressRule, Store};
+use crate::config::limits;
 
+use run::parse_variable;
+pub use run::{RunArgs, StoreFlag};
 pub use secret::{SealArgs, SecretAction, SecretArgs};
 pub use tune::{ApplyArgs, RevertArgs, SearchArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
 
@@ -50,8 +53,8 @@ pub enum Command {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
     /// Serve one component, for the person who writes it
-    #[command(after_help = RUN_EXAMPLES)]
-    Run(RunArgs),
+    #[command(after_help = run::EXAMPLES)]
+    Run(Box<RunArgs>),
     /// Check a configuration and say everything that is wrong with it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigArgs),
@@ -64,6 +67,9 @@ pub enum Command {
     /// Make the key of a host's secrets, and seal secrets with it
     #[command(after_help = secret::EXAMPLES)]
     Secret(SecretArgs),
+    /// Show one tenant's log lines
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(LogsArgs),
     /// Say what this host gives of each layer of isolation, and how to get the rest
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
@@ -137,141 +143,36 @@ pub struct ConfigArgs {
     pub config: PathBuf,
 }
 
-const RUN_EXAMPLES: &str = "\
-Needs no privileges and no configuration. The component answers for every host; what it prints
-goes to this terminal.
+const LOGS_EXAMPLES: &str = "\
+Needs log.dir in the configuration. Lines are JSON, as they were written: what the tenant's program
+printed, why requests failed, and its access lines, each with the request that it belongs to.
 
 Examples:
-  skep run app.wasm
-  skep run app.wasm --env GREETING=hi --env DEBUG=1
-  skep run app.wasm --addr 127.0.0.1:9000 --cpu-ms 50 --memory-mib 128
-  skep run app.wasm --egress https://api.example.com --egress 10.0.0.0/8
-  skep run app.wasm --kv default --secret API_KEY=s3cret --config REGION=eu
-  skep run fastedge.wasm --compat fastedge --kv stats=redis://127.0.0.1";
+  skep logs shop
+  skep logs shop -f --lines 10 --config /etc/skep/skep.toml
+  skep logs shop --lines 1000 | jq -r 'select(.kind == \"output\") | .line'";
 
-/// Arguments of `skep run`.
+/// Arguments of `skep logs`.
 #[derive(Debug, Args)]
-pub struct RunArgs {
-    /// The component
-    #[arg(value_name = "APP.wasm")]
-    pub component: PathBuf,
-    /// Address and port to listen on
-    #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_ADDRESS)]
-    pub addr: SocketAddr,
-    /// Environment variable of the component; may be repeated, the last of a name counts
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
-    pub env: Vec<(String, String)>,
-    /// What the component may connect to, as in egress.allow; may be repeated. `allow-all` is everything,
-    /// this machine and private networks included
-    #[arg(long, value_name = "RULE|allow-all", value_parser = parse_egress)]
-    pub egress: Vec<EgressFlag>,
-    /// File of certificates that TLS trusts, in PEM [default: the system's]
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
-    /// Value that the component reads as configuration (wasi:config, FastEdge's dictionary); may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
-    pub config: Vec<(String, String)>,
-    /// Secret of the component; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
-    pub secret: Vec<(String, String)>,
-    /// Key-value store of the component: in memory, in a directory, or on a Redis server
-    /// (`redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`); may be repeated
-    #[arg(long, value_name = "NAME[=memory|DIR|redis://...]", value_parser = parse_store)]
-    pub kv: Vec<StoreFlag>,
-    /// Answer as the host does that the component is made for
-    #[arg(long, value_name = "fastedge", value_parser = parse_compat)]
-    pub compat: Option<Compat>,
-    /// CPU time of one request, in milliseconds [default: 30000]
-    #[arg(long, value_name = "N")]
-    pub cpu_ms: Option<u64>,
-    /// Wall time of one request, in milliseconds [default: 600000]
-    #[arg(long, value_name = "N")]
-    pub wall_ms: Option<u64>,
-    /// Memory of one instance, in MiB [default: 512]
-    #[arg(long, value_name = "N")]
-    pub memory_mib: Option<u64>,
+pub struct LogsArgs {
+    /// The tenant
+    #[arg(value_name = "TENANT")]
+    pub tenant: String,
+    /// Go on with lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many lines to begin with, the last ones
+    #[arg(short = 'n', long, value_name = "N", default_value = "100", value_parser = parse_lines)]
+    pub lines: usize,
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "skep.toml")]
+    pub config: PathBuf,
 }
 
-/// One `--egress`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EgressFlag {
-    /// `allow-all`
-    All,
-    /// A rule.
-    Rule(EgressRule),
-}
-
-fn parse_egress(text: &str) -> Result<EgressFlag, String> {
-    match text {
-        "allow-all" => Ok(EgressFlag::All),
-        rule => match rule.parse() {
-            Ok(rule) => Ok(EgressFlag::Rule(rule)),
-            Err(error) => Err(format!("{error}")),
-        },
-    }
-}
-
-fn parse_compat(text: &str) -> Result<Compat, String> {
-    match text {
-        "fastedge" => Ok(Compat::Fastedge),
-        _ => Err("fastedge is right".to_owned()),
-    }
-}
-
-/// `NAME=VALUE`, of any text.
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("NAME=VALUE is right".to_owned()),
-    }
-}
-
-/// One `--kv`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoreFlag {
-    /// The store.
-    pub store: Store,
-    /// The directory that it is kept in.
-    pub dir: Option<PathBuf>,
-}
-
-fn parse_store(text: &str) -> Result<StoreFlag, String> {
-    let (name, place) = text.split_once('=').unwrap_or((text, "memory"));
-    let store = Store::named(name)?;
-    match place {
-        "memory" => Ok(StoreFlag { store, dir: None }),
-        "" => Err("memory, a directory or redis://... is right".to_owned()),
-        _ if place.starts_with("redis://") => {
-            let store = store.on_redis(place)?;
-            Ok(StoreFlag { store, dir: None })
-        }
-        dir => Ok(StoreFlag {
-            store,
-            dir: Some(dir.into()),
-        }),
-    }
-}
-
-impl RunArgs {
-    /// What was allowed.
-    pub fn egress(&self) -> Egress {
-        let mut egress = Egress::default();
-        for flag in &self.egress {
-            match flag {
-                EgressFlag::All => egress.allow.extend(Egress::allow_all().allow),
-                EgressFlag::Rule(rule) => egress.allow.push(rule.clone()),
-            }
-        }
-        egress
-    }
-
-    /// The budgets that were given.
-    pub fn budget(&self) -> Budget {
-        Budget {
-            cpu_ms: self.cpu_ms,
-            wall_ms: self.wall_ms,
-            memory_mib: self.memory_mib,
-        }
+fn parse_lines(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(lines) if lines <= limits::LOG_SHOWN_LINES_MAX => Ok(lines),
+        _ => Err(format!("0 to {} is right", limits::LOG_SHOWN_LINES_MAX)),
     }
 }
 
@@ -320,13 +221,6 @@ pub struct CompileArgs {
     pub fuel: bool,
 }
 
-fn parse_variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -347,6 +241,10 @@ mod tests {
             "skep check -c a.toml",
             "skep run a.wasm --env A=1 --env B=x=y --cpu-ms 5 --wall-ms 10 --memory-mib 1",
             "skep run a.wasm --egress allow-all --egress https://a.test --ca-file ca.pem",
+            "skep run a.wasm --dotenv --geo",
+            "skep run a.wasm --dotenv d --geo LU --watch",
+            "skep run --watch --build make a.wasm --headers X-A=1 --rsp-headers X-B=2",
+            "skep run -p 8080 -w a.wasm -e A=1 -s B=2 --kv-stores c=redis://d -m 128000000 --max-duration 5000 --wasi-http true",
             "skep compile a.wasm -o a.cwasm --profile density",
             "skep tune show --root /r --json",
             "skep tune check -c a.toml --profile latency --with smt --without xps --settings d",
@@ -357,6 +255,9 @@ mod tests {
             "skep tune search --scenario s.toml --objective x -o p.toml --base b --space s --load-cores 1,3 \
              --server-cores 0 --set a=b --set c=d --seed 7 --candidates 4 --quick --force --overwrite \
              --load-tool t",
+            "skep logs shop",
+            "skep logs shop -f -n 0 -c a.toml",
+            "skep logs shop --follow --lines 1000000 --config a.toml",
             "skep doctor",
             "skep doctor --json -c skep.toml",
             "skep worker",
@@ -374,7 +275,13 @@ mod tests {
             "skep run a.wasm --env =1",
             "skep run a.wasm --cpu-ms -1",
             "skep run a.wasm --egress ftp://a",
+            "skep run a.wasm -w b.wasm",
+            "skep run a.wasm --addr 127.0.0.1:1 -p 1",
+            "skep run a.wasm --geo LUX",
+            "skep run a.wasm --build make",
             "skep compile a.wasm",
+            "skep logs",
+            "skep logs shop --lines 1000001",
             "skep tune",
             "skep tune apply --json",
             "skep tune revert --profile latency",
@@ -391,19 +298,6 @@ mod tests {
         for line in bad {
             let error = Cli::try_parse_from(line.split(' ')).map(|_| ());
             assert_eq!(error.map_err(|e| e.exit_code()), Err(2), "{line}");
-        }
-    }
-
-    #[test]
-    fn variables_split_at_the_first_equals_sign() {
-        let cases = [
-            ("A=1", Ok(("A".to_owned(), "1".to_owned()))),
-            ("A=", Ok(("A".to_owned(), String::new()))),
-            ("A=b=c", Ok(("A".to_owned(), "b=c".to_owned()))),
-            ("A", Err("write NAME=VALUE".to_owned())),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(parse_variable(text), expected);
         }
     }
 }

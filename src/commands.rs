@@ -1,23 +1,26 @@
 //! What each subcommand does, in terms of the other modules.
 
+mod logs;
+mod run;
 mod secret;
 mod tune;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::cli::{CompileArgs, ConfigArgs, DemoArgs, DoctorArgs, RunArgs, ServeArgs, StoreFlag};
+use crate::cli::{CompileArgs, ConfigArgs, DemoArgs, DoctorArgs, ServeArgs};
 use crate::compiler::{JobLimits, compile_in_child};
-use crate::config::{Errors, Host, Profile, Secret};
+use crate::config::{Errors, Host, Profile};
 use crate::isolation::{Layer, Report as Layers, doctor};
 use crate::sys::channel::Channel;
 use crate::sys::process;
 use crate::{demo as demo_tenants, supervisor, worker as worker_process};
 
+pub use logs::logs;
+pub use run::run;
 pub use secret::secret;
 pub use tune::tune;
 
@@ -144,61 +147,6 @@ pub fn serve(args: &ServeArgs) -> Result {
 fn check_fits(host: &Host) -> Result {
     let fits = host.check_fits();
     fits.map_err(|line| Failure::Failed(anyhow::Error::msg(line)))
-}
-
-/// `skep run`
-pub fn run(args: &RunArgs) -> Result {
-    let env: BTreeMap<_, _> = args.env.iter().cloned().collect();
-    let (budget, egress) = (args.budget(), args.egress());
-    let mut host = Host::single(args.component.clone(), args.addr, env, budget, egress)?;
-    host.network.ca_file = args.ca_file.clone();
-    let _kept = services(&mut host, args)?;
-    let name = args.component.display().to_string();
-    worker_process::run_app(host, |address| {
-        eprintln!("skep: serving {name} on http://{address}");
-    })?;
-    Ok(())
-}
-
-/// Gives the tenant what the flags say. The files of its secrets are open as long as what this returns.
-fn services(
-    host: &mut Host,
-    args: &RunArgs,
-) -> std::result::Result<Vec<std::os::fd::OwnedFd>, Failure> {
-    let mut files = Vec::new();
-    let is_own = |flag: &&StoreFlag| flag.store.server().is_none();
-    let dirs: BTreeSet<_> = args
-        .kv
-        .iter()
-        .filter(is_own)
-        .map(|flag| &flag.dir)
-        .collect();
-    if dirs.len() > 1 {
-        let wrong = "--kv: stores of this host in several places: one directory, or all in memory, is right";
-        return Err(Failure::Failed(anyhow::Error::msg(wrong)));
-    }
-    if let Some(Some(dir)) = dirs.first() {
-        host.data.dir.clone_from(dir);
-        host.data.is_lasting = true;
-    }
-    let names: BTreeSet<_> = args.kv.iter().map(|flag| &flag.store.name).collect();
-    if names.len() < args.kv.len() {
-        let wrong = "--kv: a name is used twice: each name once is right";
-        return Err(Failure::Failed(anyhow::Error::msg(wrong)));
-    }
-    let Some(tenant) = host.tenants.first_mut() else {
-        return Ok(files);
-    };
-    tenant.compat = args.compat.unwrap_or_default();
-    tenant.config = args.config.iter().cloned().collect();
-    tenant.stores = args.kv.iter().map(|flag| flag.store.clone()).collect();
-    for (name, value) in &args.secret {
-        let (file, secret) = Secret::in_memory(name, value.as_bytes())
-            .with_context(|| format!("keeping the secret {name}"))?;
-        files.push(file);
-        tenant.secrets.push(secret);
-    }
-    Ok(files)
 }
 
 /// `skep check`

@@ -18,6 +18,7 @@ pub mod demo;
 pub mod egress;
 pub mod engine;
 pub mod fault;
+pub mod geo;
 pub mod guest;
 pub mod http;
 pub mod isolation;

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => commands::compile(&args),
         Command::Tune(args) => commands::tune(&args),
         Command::Secret(args) => commands::secret(&args),
+        Command::Logs(args) => commands::logs(&args),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Worker => commands::worker(),
         Command::Front => return skep::accept::front::run(),

@@ -418,6 +418,116 @@ fn run_takes_an_environment_and_budgets() {
 }
 
 #[test]
+fn run_has_the_flags_and_files_of_fastedge_run() {
+    let dir = directory();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write(
+        ".env",
+        "ONE=file\nTWO=\"a # b\"\nFASTEDGE_VAR_SECRET_KEY=sealed\n",
+    );
+    write(".env.req_headers", "x-added=to requests\n");
+    write(".env.rsp_headers", "x-said=to clients\n");
+    let app = path_of("fastedge");
+    let flags = [
+        "run",
+        "-p",
+        "0",
+        "-w",
+        &app,
+        "-e",
+        "ONE=flag",
+        "--dotenv",
+        "--geo",
+        "de",
+        "-m",
+        "128000000",
+    ];
+    let app = Running::start(skep(&dir, &flags));
+    let address = app.address();
+    let told = |path: &str| get(address, "a.test", path).expect(200).text();
+    assert_eq!(told("/env?key=ONE"), "some flag\n");
+    assert_eq!(told("/env?key=TWO"), "some a # b\n");
+    assert!(
+        told("/secret?name=KEY").contains("sealed"),
+        "{}",
+        told("/secret?name=KEY")
+    );
+    let fields = get(address, "a.test", "/headers").expect(200);
+    assert_eq!(fields.header("x-said"), Some("to clients"));
+    for line in [
+        "x-added: to requests",
+        "geoip-country-code: DE",
+        "pop-country-code: DE",
+    ] {
+        assert!(
+            fields.text().lines().any(|it| it == line),
+            "{line}: {}",
+            fields.text()
+        );
+    }
+    let line = refusal(
+        &dir,
+        &["run", &path_of("fastedge"), "--headers", "Host=a"],
+        2,
+    );
+    assert!(line.starts_with("--headers: Host"), "{line}");
+}
+
+/// The command copies the component whose path stands in a source.
+#[test]
+fn run_watches_builds_and_keeps_what_it_has() {
+    let dir = directory();
+    let sources = dir.path().join("sources");
+    fs::create_dir(&sources).unwrap();
+    let which = |path: &str| fs::write(sources.join("which"), path).unwrap();
+    which(&path_of("tenantname"));
+    let mut command = skep(
+        &dir,
+        &[
+            "run",
+            "app.wasm",
+            "--addr",
+            "127.0.0.1:0",
+            "--env",
+            "NAME=one",
+            "--watch",
+            "--build",
+            "echo made > made; echo build of $(cat which) >&2; cp $(cat which) new.wasm && mv new.wasm app.wasm",
+        ],
+    );
+    command.current_dir(&sources);
+    let app = Running::start(command);
+    let address = app.address();
+    let answer = || get(address, "localhost", "/twice").expect(200).text();
+    assert_eq!(answer(), "one");
+    which("no/such.wasm");
+    line_with(&app.err, "build of no/such.wasm");
+    line_with(&app.err, "skep: --build: ");
+    assert_eq!(answer(), "one");
+    let broken = dir.path().join("broken.wasm");
+    fs::write(&broken, b"\0asm\x0d\0\x01\0broken").unwrap();
+    which(broken.to_str().unwrap());
+    line_with(&app.err, "skep: not reloaded: ");
+    assert_eq!(answer(), "one");
+    which(&path_of("kitchen"));
+    line_with(&app.err, "skep: reloaded");
+    assert_eq!(answer(), "1\n");
+    // Without the command, too: the file alone.
+    fs::copy(guest("tenantname"), sources.join("next.wasm")).unwrap();
+    fs::rename(sources.join("next.wasm"), sources.join("app.wasm")).unwrap();
+    line_with(&app.err, "skep: reloaded");
+    assert_eq!(answer(), "one");
+
+    let mut command = skep(
+        &dir,
+        &["run", "none.wasm", "--watch", "--build", "echo no; false"],
+    );
+    let output = command.current_dir(&sources).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr).lines().next(), Some("no"));
+}
+
+#[test]
 fn run_needs_no_privileges() {
     if !geteuid().is_root() {
         eprintln!("skipped: run_needs_no_privileges gives up root's, and this is not root");

@@ -80,7 +80,7 @@ fn every_mistake_is_named_with_its_line() {
         ("", ""),
         // Shape.
         ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, origin, hosts, cell, cores, env, config, compat, weight, cpu_share_max, egress, kv, secret, limits"),
-        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, data, cell, tenant"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, geo, data, cell, tenant"),
         ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, whole_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, subrequests, subrequest_concurrency, subrequest_bytes, subrequest_connect_ms, subrequest_first_byte_ms, subrequest_between_bytes_ms, kv_keys, kv_bytes, cache_bytes, http_cache_bytes, http_cache_object_bytes, data_operations_per_s, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),
@@ -645,6 +645,11 @@ fn the_profiles_of_all_workers_fit_a_control_message() {
     let start = ToBroker::Start {
         artifacts_dir: PathBuf::from("\\".repeat(4096)),
         log_file: Some(PathBuf::from("\\".repeat(4096))),
+        log_dir: Some(skep::config::LogDir {
+            dir: PathBuf::from("\\".repeat(4096)),
+            rotate_bytes: u64::MAX,
+            keep: usize::MAX,
+        }),
         profiles: vec![profile; limits::WORKERS_MAX],
         require: Vec::new(),
     };
@@ -741,7 +746,7 @@ fn the_command_refuses_with_status_2() {
         ),
         (
             format!("{BASE}[log]\nlevel = 1\naccess = 'no'\n"),
-            "skep.toml:8: log.level: unknown key; known here: access, file\n\
+            "skep.toml:8: log.level: unknown key; known here: access, file, dir, rotate_kib, keep\n\
              skep.toml:9: log.access: unknown value (got 'no'); off, faults, all\n",
         ),
         (

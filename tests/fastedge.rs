@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{Origin, Response, Tenant, TestHost};
+use common::{Origin, Response, Tenant, TestHost, database};
 
 /// A tenant with the guest that uses every interface.
 fn tenant() -> Tenant {
@@ -226,8 +226,51 @@ fn failures_have_fastedges_statuses_where_they_are_asked_for() {
         assert_eq!(answer.text(), format!("fastedge: {body}"), "{path}");
         assert_eq!(answer.reason(), reason, "{path}");
     }
+    // Ending well without an answer is none there.
+    let path = "/exit?code=0";
+    assert_eq!(plain.get("a.test", path).expect(502).reason(), "exited");
+    let mut client = compat.connect();
+    for _ in 0..2 {
+        let answer = client.get("a.test", path).expect(200);
+        assert_eq!((answer.text().as_str(), answer.reason()), ("", ""));
+        assert_eq!(answer.header("content-length"), Some("0"));
+    }
+    let line = compat.wait_for_access(path);
+    assert!(line["reason"].is_null(), "{line}");
+    let is_fault =
+        |it: &serde_json::Value| it["kind"] == "fault" && it["request"] == line["request"];
+    assert!(!compat.log_lines().iter().any(is_fault), "{line}");
     let line = compat.wait_for_access("/panic");
     assert_eq!(line["status"], 533, "{line}");
+}
+
+#[test]
+fn too_many_requests_are_told_nothing_more() {
+    let limited = || {
+        tenant()
+            .limit("requests_per_s", 1)
+            .limit("request_burst", 1)
+    };
+    for (tenant, body) in [
+        (limited(), "rate_limited: "),
+        (limited().line("compat = 'fastedge'"), ""),
+    ] {
+        let host = host_of(tenant);
+        let mut client = host.connect();
+        let answer = loop {
+            let answer = client.get("a.test", "/none");
+            if answer.status == 429 {
+                break answer;
+            }
+        };
+        assert_eq!(answer.reason(), "rate_limited");
+        assert_eq!(answer.header("x-cdn-internal-status"), None);
+        let text = answer.text();
+        assert!(
+            text.starts_with(body) && text.is_empty() == body.is_empty(),
+            "{text}"
+        );
+    }
 }
 
 #[test]
@@ -253,6 +296,73 @@ fn requests_say_who_the_client_is() {
         told.contains("x-real-ip: 10.0.0.1\n") && !told.contains("server_name"),
         "{told}"
     );
+}
+
+#[test]
+fn requests_say_where_the_client_and_the_host_are() {
+    let record = |code: &str| serde_json::json!({ "country": { "iso_code": code } });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("places.mmdb");
+    let write = |code| {
+        let bytes = database(&[("127.0.0.1", record(code))]);
+        std::fs::write(&file, bytes).unwrap();
+    };
+    write("LU");
+    let config = |pop: &str| {
+        TestHost::builder()
+            .line("geo", &format!("database = {file:?}"))
+            .line(
+                "geo",
+                &format!("pop = {{ country_code = 'DE', city = '{pop}' }}"),
+            )
+            .tenant(tenant().line("compat = 'fastedge'"))
+            .tenant(Tenant::new("b", "fastedge"))
+    };
+    let host = config("Frankfurt").start();
+    let told = |name: &str| {
+        let fields = "geoip-country-code: XX\r\npop-reg: XX\r\n";
+        let mut client = host.connect();
+        client.send(format!(
+            "GET /headers HTTP/1.1\r\nhost: {name}.test\r\n{fields}\r\n"
+        ));
+        let text = client.read_response().expect(200).text();
+        let is_place = |line: &&str| line.starts_with("geoip-") || line.starts_with("pop-");
+        let mut lines: Vec<_> = text.lines().filter(is_place).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(
+        told("a"),
+        [
+            "geoip-country-code: LU",
+            "pop-city: Frankfurt",
+            "pop-country-code: DE"
+        ]
+    );
+    assert_eq!(told("b"), ["geoip-country-code: XX", "pop-reg: XX"]);
+    // Both the file and what is said of the host are read again.
+    write("FR");
+    host.reload(&config("Berlin"));
+    let expected = [
+        "geoip-country-code: FR",
+        "pop-city: Berlin",
+        "pop-country-code: DE",
+    ];
+    let deadline = std::time::Instant::now() + common::PATIENCE;
+    while told("a") != expected {
+        assert!(std::time::Instant::now() < deadline, "{:?}", told("a"));
+    }
+    std::fs::write(&file, "no database").unwrap();
+    let line = host.reload(&config("Paris"));
+    assert!(line.contains("reload: refused"), "{line}");
+    assert!(
+        host.stderr_lines()
+            .iter()
+            .any(|line| line.contains("geo.database")),
+        "{:?}",
+        host.stderr_lines()
+    );
+    assert_eq!(told("a"), expected);
 }
 
 #[test]

@@ -258,11 +258,11 @@ fn log_lines_and_log_bytes() {
         (64, 1000, 58, [64, 64], 0),
         (64, 1000, 59, [64, 64], 0),
         (64, 1000, 300, [64, 64], 0),
-        // The first line costs its 46 bytes and LOG_LINE_OVERHEAD_BYTES (96).
-        (100, 189, 40, [46, 46], 0),
-        (100, 187, 40, [46, 45], 2),
-        (100, 145, 40, [46, 3], 44),
-        (100, 142, 40, [46, 0], 47),
+        // The first line costs its 46 bytes and LOG_LINE_OVERHEAD_BYTES (128).
+        (100, 221, 40, [46, 46], 0),
+        (100, 219, 40, [46, 45], 2),
+        (100, 177, 40, [46, 3], 44),
+        (100, 174, 40, [46, 0], 47),
         (100, 0, 40, [0, 0], 94),
     ];
     for (line_bytes, request_bytes, fill, lengths, dropped) in cases {

@@ -23,7 +23,8 @@ use skep::control::Flavour;
 use skep::engine::meter::Metered;
 use skep::engine::{Engines, Meter, Program, settings};
 use skep::guest::{
-    Context as GuestContext, Grants, Invocation, LineSink, Response, State, Stream, invoke,
+    Context as GuestContext, Grants, Invocation, LineSink, RequestId, RequestIds, Response, State,
+    Stream, invoke,
 };
 use skep::scheduler::Account;
 
@@ -84,8 +85,8 @@ pub struct Tenant {
 struct NoLog;
 
 impl LineSink for NoLog {
-    fn line(&self, _: Stream, _: &[u8]) {}
-    fn dropped(&self, _: usize) {}
+    fn line(&self, _: RequestId, _: Stream, _: &[u8]) {}
+    fn dropped(&self, _: RequestId, _: usize) {}
 }
 
 impl Tenant {
@@ -110,6 +111,7 @@ impl Tenant {
         GuestContext {
             grants: Arc::clone(&self.grants),
             meter: Rc::clone(meter),
+            request: RequestIds::default().next(),
             sink: Rc::clone(&self.sink),
             notes: Rc::default(),
             outbound: None,

@@ -1,4 +1,5 @@
-//! Log lines of all workers, appended to one file or to standard output.
+//! Log lines of all workers, appended to one file or to standard output, and each tenant's to its own
+//! besides ([`super::tenant_files`]).
 //!
 //! ```text
 //! worker 0 ──datagrams──► reader ─┐   LOG_QUEUE_BATCHES   ┌────────────────┐
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::config::limits;
+use super::tenant_files::{Names, TenantFiles};
+use crate::config::{LogDir, limits};
 use crate::sys::{AsyncChannel, report};
 
 /// Datagrams that wait for the writer, each of at most `LOG_BATCH_BYTES_MAX`.
@@ -47,16 +49,20 @@ pub(super) struct Logs {
     queue: mpsc::Sender<Entry>,
     writer: JoinHandle<()>,
     readers: tokio::task::JoinSet<()>,
+    /// The tenants that have files of their own, where tenants have.
+    pub(super) names: Names,
 }
 
 impl Logs {
-    /// Opens the log and starts the writer.
-    pub(super) fn open(path: Option<PathBuf>) -> io::Result<Logs> {
+    /// Opens the log, and each tenant's in `tenants` when it has a line, and starts the writer.
+    pub(super) fn open(path: Option<PathBuf>, tenants: Option<LogDir>) -> io::Result<Logs> {
         let file = open(path.as_deref())?;
         let (queue, entries) = mpsc::channel(LOG_QUEUE_BATCHES);
+        let names = Names::default();
         let writer = Writer {
             path,
             file,
+            tenants: tenants.map(|place| TenantFiles::new(place, names.clone())),
             torn: false,
             lost: 0,
             reported: None,
@@ -68,6 +74,7 @@ impl Logs {
             queue,
             writer,
             readers: tokio::task::JoinSet::new(),
+            names,
         })
     }
 
@@ -116,6 +123,7 @@ async fn read(channel: AsyncChannel, queue: mpsc::Sender<Entry>) {
 struct Writer {
     path: Option<PathBuf>,
     file: File,
+    tenants: Option<TenantFiles>,
     /// The last write stopped within a line.
     torn: bool,
     /// Lines not written since the last report.
@@ -165,6 +173,9 @@ impl Writer {
             self.torn |= written > 0 && gathered[written - 1] != b'\n';
             self.lost += rest.iter().filter(|&&byte| byte == b'\n').count();
         }
+        if let Some(tenants) = &mut self.tenants {
+            self.lost += tenants.write(gathered);
+        }
         gathered.clear();
         if self.lost > 0
             && self
@@ -187,6 +198,9 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
+        if let Some(tenants) = &mut self.tenants {
+            tenants.reopen();
+        }
         match open(self.path.as_deref()) {
             Ok(file) => (self.file, self.torn) = (file, false),
             Err(error) => report::line(format_args!("log: keeps the old file: {error}")),
@@ -230,7 +244,7 @@ mod tests {
         run(async {
             let dir = tempfile::tempdir().unwrap();
             let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
-            let mut logs = Logs::open(Some(path.clone())).unwrap();
+            let mut logs = Logs::open(Some(path.clone()), None).unwrap();
             let (ours, theirs) = Channel::pair().unwrap();
             logs.read(AsyncChannel::new(theirs).unwrap());
             ours.try_send_bytes(b"{\"n\":1}\n{\"n\":2}\n", &[]).unwrap();
@@ -257,6 +271,7 @@ mod tests {
         let mut writer = Writer {
             path: None,
             file,
+            tenants: None,
             torn: false,
             lost: 0,
             reported: Some(Instant::now()),

@@ -29,6 +29,7 @@ pub mod store;
 #[cfg(test)]
 mod store_tests;
 pub mod tag;
+mod tenant_files;
 mod tenants;
 mod workshops;
 
@@ -125,23 +126,28 @@ async fn serve(control: Channel) -> Result<(), BrokerError> {
         .recv::<ToBroker>()
         .await
         .map_err(system("control channel"))?;
-    let (artifacts_dir, log_file, profiles, require) = match first {
+    let (artifacts_dir, log_file, tenant_logs, profiles, require) = match first {
         Some((
             ToBroker::Start {
                 artifacts_dir,
                 log_file,
+                log_dir,
                 profiles,
                 require,
             },
             _,
-        )) => (artifacts_dir, log_file, profiles, require),
+        )) => (artifacts_dir, log_file, log_dir, profiles, require),
         None => return Ok(()),
         Some(_) => return Err(BrokerError::Protocol { expected: "Start" }),
     };
     let workshops = Workshops::open(&artifacts_dir, profiles)?;
     // Before the first thread is started.
     let log_dir = log_file.as_deref().and_then(Path::parent);
-    let kept: Vec<PathBuf> = [Some(artifacts_dir.as_path()), log_dir]
+    let tenants_dir = tenant_logs.as_ref().map(|place| place.dir.as_path());
+    tenants_dir
+        .map_or(Ok(()), tenant_files::make)
+        .map_err(system("opening the log"))?;
+    let kept: Vec<PathBuf> = [Some(artifacts_dir.as_path()), log_dir, tenants_dir]
         .into_iter()
         .flatten()
         .map(Path::to_owned)
@@ -151,7 +157,7 @@ async fn serve(control: Channel) -> Result<(), BrokerError> {
         .send(&FromBroker::Isolated(layers), &[])
         .await
         .map_err(system("control channel"))?;
-    let logs = Logs::open(log_file).map_err(system("opening the log"))?;
+    let logs = Logs::open(log_file, tenant_logs).map_err(system("opening the log"))?;
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
     let tenants = Tenants::new(workshops, events_in);
     control
@@ -208,8 +214,14 @@ impl Broker {
         fds: Vec<std::os::fd::OwnedFd>,
     ) -> Result<(), BrokerError> {
         match message {
-            ToBroker::Tenant(placed) => self.tenants.set(*placed),
-            ToBroker::Remove { name } => self.tenants.remove(&name),
+            ToBroker::Tenant(placed) => {
+                self.logs.names.add(&placed.tenant.name);
+                self.tenants.set(*placed);
+            }
+            ToBroker::Remove { name } => {
+                self.logs.names.remove(&name);
+                self.tenants.remove(&name);
+            }
             ToBroker::Worker { index } => {
                 let mut channels = fds
                     .into_iter()

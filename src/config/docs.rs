@@ -21,6 +21,7 @@ pub fn markdown() -> Result<String, Errors> {
     section(&mut out, "[[tenant]]", limits::TENANT_SHARE);
     section(&mut out, "[[cell]]", limits::CELL);
     section(&mut out, "[data]", limits::DATA);
+    section(&mut out, "[log]", limits::LOG);
     section(&mut out, "[tenant.limits]", limits::TENANT);
     profiles(&mut out)?;
     fixed(&mut out);

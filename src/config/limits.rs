@@ -101,7 +101,7 @@ limits! {
     LOG_BYTES_PER_REQUEST "log_bytes_per_request", "bytes", 64 * KIB, 0, 16 * MIB,
         "What is over is dropped and counted, so that a loop around a print fills no disk.";
     LOG_BYTES_PER_S "log_bytes_per_s", "bytes/s", 256 * KIB, KIB, GIB,
-        "Output and faults over all the tenant's workers, with 96 bytes more a line; what is over is dropped and counted. A day of it is 22 GB.";
+        "Output and faults over all the tenant's workers, with 128 bytes more a line; what is over is dropped and counted. A day of it is 22 GB.";
     LOG_BURST_BYTES "log_burst_bytes", "bytes", MIB, 128 * KIB, GIB,
         "Written at once before log_bytes_per_s holds: sixteen requests' whole share of log_bytes_per_request.";
     SUBREQUESTS "subrequests", "requests", 32, 0, 10_000,
@@ -170,6 +170,15 @@ limits! {
 }
 
 limits! {
+    /// Numeric keys of `[log]`.
+    LOG:
+    LOG_ROTATE_KIB "rotate_kib", "KiB", 16 * 1_024, 128, 1_024 * 1_024,
+        "A tenant's file in log.dir; with more it is kept under a number and a new one begun. A batch of lines fits the least.";
+    LOG_KEEP "keep", "files", 4, 0, 99,
+        "Files of one tenant in log.dir beside the current one; the oldest is removed. With the defaults a tenant takes 80 MiB at most.";
+}
+
+limits! {
     /// Numeric keys of `[data]`.
     DATA:
     CACHE_MIB_MAX "cache_mib_max", "MiB", 256, 1, 1_024 * 1_024,
@@ -186,7 +195,12 @@ mod tests {
     #[test]
     fn every_default_lies_within_its_range() {
         let configurable = TENANT.iter().chain(TENANT_SHARE).chain(HTTP);
-        for limit in configurable.chain(WORKERS).chain(CELL).chain(DATA) {
+        for limit in configurable
+            .chain(WORKERS)
+            .chain(CELL)
+            .chain(DATA)
+            .chain(LOG)
+        {
             assert!(limit.allows(limit.default), "{}", limit.name);
             assert!(!limit.allows(limit.max + 1), "{}", limit.name);
         }

@@ -14,8 +14,11 @@ mod data;
 pub mod docs;
 mod egress;
 mod errors;
+mod facts;
+mod geo;
 mod hosts;
 pub mod limits;
+mod log_dir;
 mod machine;
 mod origin;
 pub mod profile;
@@ -43,7 +46,10 @@ pub use data::{Access, Backend, Data, RedisServer, Secret, SecretSource, Store};
 pub use egress::{Egress, EgressError, EgressRule, Scheme, is_special, roots};
 pub(crate) use errors::Report;
 pub use errors::{Errors, Problem};
+pub use facts::Facts;
+pub use geo::GeoPlaces;
 pub use hosts::HostError;
+pub use log_dir::LogDir;
 pub use machine::Machine;
 pub use origin::{Destination, HOOKS, Origin, OriginFilter, OriginHost};
 pub use profile::Profile;
@@ -76,6 +82,8 @@ pub struct Host {
     pub require: Vec<Layer>,
     /// How guests' requests to others are sent.
     pub network: Network,
+    /// What programs for FastEdge are told of places.
+    pub geo: GeoPlaces,
     /// How tenants' data is kept.
     pub data: Data,
     /// How long a drain waits for requests in flight, in milliseconds.
@@ -121,6 +129,8 @@ pub struct Log {
     pub access: AccessLog,
     /// The file that JSON lines are appended to; `None` is standard output.
     pub file: Option<PathBuf>,
+    /// Where each tenant's lines are kept besides.
+    pub tenants: Option<LogDir>,
 }
 
 /// Which requests get an access log line.

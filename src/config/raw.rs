@@ -30,6 +30,8 @@ pub struct File {
     pub isolation: Isolation,
     /// `[egress]`
     pub egress: Network,
+    /// `[geo]`
+    pub geo: Geo,
     /// `[data]`
     pub data: Data,
     /// `[[cell]]`
@@ -121,6 +123,12 @@ pub struct Log {
     pub access: Option<AccessLog>,
     /// Where lines are appended to; standard output when absent.
     pub file: Field<String>,
+    /// Where each tenant's lines are kept.
+    pub dir: Field<String>,
+    /// Most bytes of one of those files, in KiB.
+    pub rotate_kib: Field<i64>,
+    /// Files kept of each tenant beside the current one.
+    pub keep: Field<i64>,
 }
 
 /// `[isolation]`
@@ -139,6 +147,18 @@ pub struct Network {
     pub resolvers: Field<Vec<Spanned<String>>>,
     /// Certificates that TLS trusts.
     pub ca_file: Field<String>,
+}
+
+/// `[geo]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Geo {
+    /// A database of places.
+    pub database: Field<String>,
+    /// A database of autonomous systems.
+    pub asn_database: Field<String>,
+    /// Where this host is.
+    pub pop: Field<super::Facts>,
 }
 
 /// `[[cell]]`

@@ -8,8 +8,8 @@ use super::errors::Errors;
 use super::limits::{self, Limit};
 use super::machine::{Machine, default_artifacts_dir, default_data_dir};
 use super::{
-    AccessLog, Cell, Compat, Cores, DEFAULT_CELL, Data, Egress, Host, HostPattern, Http, Limits,
-    Log, Network, Profile, Share, Tenant, component, tenant,
+    AccessLog, Cell, Compat, Cores, DEFAULT_CELL, Data, Egress, GeoPlaces, Host, HostPattern, Http,
+    Limits, Log, Network, Profile, Share, Tenant, component, tenant,
 };
 
 /// Workers of the demo at most: it shows isolation and not speed.
@@ -118,9 +118,11 @@ fn local_host(
         log: Log {
             access: AccessLog::Faults,
             file: None,
+            tenants: None,
         },
         require: Vec::new(),
         network: Network::default(),
+        geo: GeoPlaces::default(),
         data: Data {
             dir: default_data_dir(),
             cache_bytes_max: limits::CACHE_MIB_MAX.default << 20,

@@ -75,6 +75,7 @@ impl Checker<'_, '_> {
             log: self.log(&file.log),
             require: self.isolation(&file.isolation),
             network: self.network(&file.egress),
+            geo: self.geo(&file.geo),
             data: self.data(&file.data),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
             cells: self.cells(file),
@@ -198,6 +199,7 @@ impl Checker<'_, '_> {
         Log {
             access: raw.access.unwrap_or(AccessLog::Faults),
             file,
+            tenants: self.log_dir(raw),
         }
     }
 

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::Backend;
 use crate::config::{
-    Access, AccessLog, Egress, HostPattern, Http, OriginFilter, Profile, Scheme, Tenant,
+    Access, AccessLog, Egress, Facts, HostPattern, Http, LogDir, OriginFilter, Profile, Scheme,
+    Tenant,
 };
 use crate::isolation::{Layer, Report as Isolation};
 
@@ -47,6 +48,11 @@ pub enum ToWorker {
     Leave {
         /// The tenant's name.
         name: String,
+    },
+    /// What to tell programs of places, from now on. File descriptors: databases, sealed memory.
+    Geo {
+        /// Where this host is.
+        pop: Facts,
     },
     /// A listening socket to accept from; its descriptor comes with it.
     Listener,
@@ -188,6 +194,8 @@ pub enum ToBroker {
         artifacts_dir: std::path::PathBuf,
         /// The file that log lines are appended to; `None` is standard output.
         log_file: Option<std::path::PathBuf>,
+        /// Where each tenant's lines are kept besides.
+        log_dir: Option<LogDir>,
         /// What the workers of a cell are tuned to, in worker order, the same in every cell; part
         /// of their artifacts' identity.
         profiles: Vec<Profile>,

@@ -9,6 +9,10 @@
 //! | out of time | 532 | 3011 | `fastedge: Execution timeout` |
 //! | it ended itself | 533 | 3002 | `fastedge: App failed` |
 //! | it crashed | 533 | 3003 | `fastedge: App failed` |
+//! | too many requests a second | 429 | none | none |
+//!
+//! A program that ends itself with exit code 0 and has given no answer is no failure: 200, no body
+//! (`worker/exchange.rs`).
 //!
 //! A Rust panic is a crash here; FastEdge takes the trap that it ends in for a lack of memory.
 
@@ -24,7 +28,7 @@ pub const INTERNAL_STATUS_HEADER: &str = "x-cdn-internal-status";
 pub struct Look {
     status: u16,
     /// What [`INTERNAL_STATUS_HEADER`] says.
-    pub internal_status: u16,
+    pub internal_status: Option<u16>,
     /// The body.
     pub body: &'static str,
 }
@@ -44,11 +48,18 @@ impl Look {
             Reason::WallExhausted => (532, 3011, "fastedge: Execution timeout"),
             Reason::Exited => (533, 3002, "fastedge: App failed"),
             Reason::Trapped => (533, 3003, "fastedge: App failed"),
+            Reason::RateLimited => {
+                return Some(Self {
+                    status: 429,
+                    internal_status: None,
+                    body: "",
+                });
+            }
             _ => return None,
         };
         Some(Self {
             status,
-            internal_status,
+            internal_status: Some(internal_status),
             body,
         })
     }
@@ -73,7 +84,10 @@ mod tests {
             };
             assert_eq!(reason.fault(), Fault::Tenant, "{reason}");
             assert_eq!(look.status().as_u16(), look.status, "{reason}");
-            assert!((530..=533).contains(&look.status), "{reason}");
+            assert!(
+                (530..=533).contains(&look.status) || look.internal_status.is_none(),
+                "{reason}"
+            );
         }
         assert_eq!(Look::of(Reason::TenantBusy), None);
     }

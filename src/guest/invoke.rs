@@ -324,7 +324,10 @@ fn failure(error: wasmtime::Error, state: &State) -> Failure {
         Reason::CpuExhausted
     } else if state.allowance.memory_denied() {
         Reason::MemoryExhausted
-    } else if error.downcast_ref::<I32Exit>().is_some() {
+    } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        if exit.0 == 0 {
+            state.notes.set_exited_well();
+        }
         Reason::Exited
     } else if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         Reason::NoSlot

@@ -24,6 +24,7 @@ mod invoke;
 mod keyvalue;
 mod linker;
 mod notes;
+mod request_id;
 mod services;
 mod stdio;
 
@@ -42,11 +43,12 @@ use crate::engine::{Allowance, Meter};
 use crate::scheduler;
 
 pub use egress::{Answered, Outbound};
-pub use fastedge::AppPre;
+pub use fastedge::{AppPre, empty_response};
 pub use filter::{FilterPre, Phase, SharedData, link_filters};
 pub use invoke::{Failure, Invocation, Responder, Response, invoke};
 pub use linker::{link_p2, link_p3};
 pub use notes::Notes;
+pub use request_id::{RequestId, RequestIds};
 pub use services::Services;
 pub use stdio::{LineSink, Stream};
 
@@ -117,6 +119,8 @@ pub struct Context {
     pub grants: Arc<Grants>,
     /// The CPU account.
     pub meter: Rc<Meter>,
+    /// The request, as log lines name it.
+    pub request: RequestId,
     /// Where the guest's output goes.
     pub sink: Rc<dyn LineSink>,
     /// What is noted of the request.
@@ -158,6 +162,7 @@ impl State {
         let Context {
             grants,
             meter,
+            request,
             sink,
             notes,
             outbound,
@@ -183,7 +188,7 @@ impl State {
             services: services.map(SendWrapper::new),
             shared: shared.map(SendWrapper::new),
             filter: None,
-            output: stdio::Output::new(sink, grants.log_line_bytes, log_bytes),
+            output: stdio::Output::new((sink, request), grants.log_line_bytes, log_bytes),
             wall: clocks::Frozen::default(),
             grants,
             config: None,

@@ -1,4 +1,4 @@
-//! What a guest says about its request, for the line of the access log.
+//! What is noted of a guest's request while it runs: for its answer, and for the line of the access log.
 
 use std::cell::{Cell, RefCell};
 
@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 #[derive(Debug, Default)]
 pub struct Notes {
     diag: RefCell<Option<Box<str>>>,
+    has_exited_well: Cell<bool>,
     spent: Cell<Spent>,
 }
 
@@ -32,6 +33,16 @@ impl Notes {
     /// One word that says what the request was; the last one counts.
     pub(super) fn set_diag(&self, text: &str) {
         self.diag.replace(Some(text.into()));
+    }
+
+    /// The guest ended itself with exit code 0.
+    pub(super) fn set_exited_well(&self) {
+        self.has_exited_well.set(true);
+    }
+
+    /// Whether it did.
+    pub fn has_exited_well(&self) -> bool {
+        self.has_exited_well.get()
     }
 
     /// The word, if there is one.

@@ -12,6 +12,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use super::RequestId;
 use crate::config::limits;
 
 /// Which of the two streams a line was written to.
@@ -35,10 +36,10 @@ impl Stream {
 
 /// Takes a tenant's log lines.
 pub trait LineSink {
-    /// One line, without its line feed.
-    fn line(&self, stream: Stream, line: &[u8]);
+    /// One line of a request, without its line feed.
+    fn line(&self, request: RequestId, stream: Stream, line: &[u8]);
     /// This many bytes were dropped because the request had written its share.
-    fn dropped(&self, bytes: usize);
+    fn dropped(&self, request: RequestId, bytes: usize);
 }
 
 /// Both streams of one request.
@@ -47,7 +48,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(sink: Rc<dyn LineSink>, line_bytes: usize, request_bytes: usize) -> Self {
+    pub(super) fn new(
+        (sink, request): (Rc<dyn LineSink>, RequestId),
+        line_bytes: usize,
+        request_bytes: usize,
+    ) -> Self {
         let lines = Lines {
             stdout: Vec::new(),
             stderr: Vec::new(),
@@ -58,6 +63,7 @@ impl Output {
         Self {
             shared: SendWrapper::new(Rc::new(Shared {
                 sink,
+                request,
                 lines: RefCell::new(lines),
             })),
         }
@@ -83,6 +89,7 @@ impl Output {
 
 struct Shared {
     sink: Rc<dyn LineSink>,
+    request: RequestId,
     lines: RefCell<Lines>,
 }
 
@@ -115,7 +122,7 @@ impl Shared {
             let room = lines.line_bytes.saturating_sub(line.len());
             line.extend_from_slice(&part[..taken.min(room)]);
             if end.is_some() {
-                self.sink.line(stream, line);
+                self.sink.line(self.request, stream, line);
                 line.clear();
                 let overhead = limits::LOG_LINE_OVERHEAD_BYTES;
                 lines.bytes_left = lines.bytes_left.saturating_sub(overhead);
@@ -135,11 +142,11 @@ impl Drop for Shared {
             (Stream::Stderr, &lines.stderr),
         ] {
             if !line.is_empty() {
-                self.sink.line(stream, line);
+                self.sink.line(self.request, stream, line);
             }
         }
         if lines.dropped > 0 {
-            self.sink.dropped(lines.dropped);
+            self.sink.dropped(self.request, lines.dropped);
         }
     }
 }
@@ -218,17 +225,18 @@ impl AsyncWrite for LogStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::RequestIds;
 
     #[derive(Default)]
     struct Seen(RefCell<Vec<String>>);
 
     impl LineSink for Seen {
-        fn line(&self, stream: Stream, line: &[u8]) {
+        fn line(&self, _: RequestId, stream: Stream, line: &[u8]) {
             let text = format!("{} {}", stream.name(), String::from_utf8_lossy(line));
             self.0.borrow_mut().push(text);
         }
 
-        fn dropped(&self, bytes: usize) {
+        fn dropped(&self, _: RequestId, bytes: usize) {
             self.0.borrow_mut().push(format!("dropped {bytes}"));
         }
     }
@@ -236,7 +244,10 @@ mod tests {
     fn written(line_bytes: usize, request_bytes: usize, writes: &[(Stream, &str)]) -> Vec<String> {
         let seen = Rc::new(Seen::default());
         let output = Output::new(
-            Rc::clone(&seen) as Rc<dyn LineSink>,
+            (
+                Rc::clone(&seen) as Rc<dyn LineSink>,
+                RequestIds::default().next(),
+            ),
             line_bytes,
             request_bytes,
         );

@@ -109,8 +109,8 @@ pub fn encode_fault(
     put_field(dst, "cache-control", b"no-store");
     put_field(dst, FAULT_HEADER, reason.fault().as_str().as_bytes());
     put_field(dst, REASON_HEADER, reason.code().as_bytes());
-    if let Some(look) = look {
-        put_number_field(dst, INTERNAL_STATUS_HEADER, look.internal_status.into());
+    if let Some(number) = look.and_then(|look| look.internal_status) {
+        put_number_field(dst, INTERNAL_STATUS_HEADER, number.into());
     }
     if let Some(seconds) = refusal.retry_after_s {
         put_number_field(dst, "retry-after", u64::from(seconds));

@@ -108,6 +108,7 @@ pub(super) const CALLS: &[Allow] = &[
             &[Check::Is(1, libc::F_SETFL as u32)],
             &[Check::Is(1, libc::F_GETFD as u32)],
             &[Check::Is(1, libc::F_SETFD as u32)],
+            &[Check::Is(1, libc::F_GET_SEALS as u32)], // a database of places
         ],
     ),
     // Connections and channels.

@@ -33,6 +33,7 @@ mod data;
 mod drain;
 mod egress;
 mod front;
+mod geo;
 mod groups;
 mod messages;
 mod pids;

@@ -80,6 +80,7 @@ impl Supervisor {
         self.host.drain_ms = host.drain_ms;
         self.host.tenants = host.tenants;
         self.host.cells = host.cells;
+        self.reload_geo(host.geo);
         let arranged = self.cells.arrange(&self.host.cells);
         let changes = self.roster.apply(&self.host.tenants, &self.cells);
         // First: a worker's next request goes by the new rules.

@@ -18,10 +18,11 @@ use crate::supervisor::backoff::Backoff;
 use crate::supervisor::cells::Cells;
 use crate::supervisor::child::{Child, Message};
 use crate::supervisor::front::{Accepting, Front, Leaving};
+use crate::supervisor::geo::Databases;
 use crate::supervisor::groups::Groups;
 use crate::supervisor::pids::PidFiles;
 use crate::supervisor::roster::Roster;
-use crate::supervisor::{Addresses, ServeError, data, messages};
+use crate::supervisor::{Addresses, ServeError, data, geo, messages};
 use crate::sys::channel::Channel;
 use crate::sys::signal::Signals;
 use crate::sys::{listen, process, report};
@@ -69,6 +70,8 @@ pub(super) struct Supervisor {
     pub(super) data: Slot,
     pub(super) front: Front,
     pub(super) leaving: Leaving,
+    /// Databases of places, as workers get them.
+    pub(super) databases: Databases,
     pub(super) http: Vec<std::net::SocketAddr>,
     /// What each kind of process has of each layer of isolation, as it was last said.
     pub(super) isolation: BTreeMap<&'static str, String>,
@@ -94,6 +97,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
     let arranged = cells.arrange(&host.cells);
     let mut roster = Roster::new(host.workers());
     roster.apply(&host.tenants, &cells);
+    let databases = geo::read(&host.geo).map_err(system("reading databases"))?;
     let (http, listeners) = open_listeners(&host)?;
     // The sockets are open; what is left takes no more than this.
     let layers = isolation::supervisor::lockdown();
@@ -115,6 +119,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         data: Slot::default(),
         front: Front::default(),
         leaving: Leaving::default(),
+        databases,
         http,
         isolation: BTreeMap::new(),
         pids,
@@ -244,6 +249,9 @@ impl Supervisor {
         let of_cell = self.workers.range(self.cells.workers(cell));
         fds.extend(of_cell.map(|(_, worker)| worker.mailbox_send.clone()));
         child.say(Message::new(&ToWorker::Start(Box::new(start)), fds)?);
+        if !self.host.geo.is_empty() {
+            child.say(self.geo_message()?);
+        }
         messages::tell_worker_all(&mut child, cell, &self.roster, &self.cells);
         if let Some(broker) = &mut self.broker.child {
             broker.say(broker_side);
@@ -304,6 +312,7 @@ impl Supervisor {
         let start = ToBroker::Start {
             artifacts_dir: self.host.artifacts_dir.clone(),
             log_file: self.host.log.file.clone(),
+            log_dir: self.host.log.tenants.clone(),
             profiles: self
                 .host
                 .cores

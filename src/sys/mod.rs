@@ -17,6 +17,7 @@ pub mod process;
 pub mod red_team;
 pub mod report;
 pub mod ring;
+pub mod sealed;
 pub mod signal;
 pub mod support;
 pub mod swap;

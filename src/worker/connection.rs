@@ -18,6 +18,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::config::{Compat, limits};
 use crate::control::Handover;
 use crate::fault::Reason;
+use crate::guest::RequestId;
 use crate::http::{self as codec, BodyDecoder, Chunk, Parsed, RequestHead, Version};
 use crate::worker::core::Core;
 use crate::worker::exchange::{exchange, refuse};
@@ -138,16 +139,19 @@ impl Connection {
             Err(reason) => return self.reject(reason).await,
         };
         let started = Instant::now();
+        let request = self.core.log.next_request();
         let Some(tenant) = self.core.tenants.lookup(&head.host) else {
             let reason = self.why_unknown();
-            return self.unserved(head, None, reason, started).await;
+            return self.unserved(request, head, None, reason, started).await;
         };
         self.is_first = false;
         if let codec::BodyLength::Length(length) = head.body
             && length > tenant.placed.tenant.limits.request_body_bytes
         {
             let reason = Reason::BodyTooLarge;
-            return self.unserved(head, Some(&tenant), reason, started).await;
+            return self
+                .unserved(request, head, Some(&tenant), reason, started)
+                .await;
         }
         self.hops = 0;
         let mut decoder =
@@ -156,6 +160,7 @@ impl Connection {
         let outcome = exchange(
             &self.core,
             &tenant,
+            request,
             head,
             &mut decoder,
             &mut self.reader,
@@ -164,7 +169,7 @@ impl Connection {
         .await;
         self.core
             .log
-            .access(access, Some(tenant.name()), &outcome, started);
+            .access(request, access, Some(tenant.name()), &outcome, started);
         match outcome.sent {
             Some(sent) if sent.keep_alive && self.skip_body(&mut decoder).await => Next::Request,
             // Its end would look like the end of the response.
@@ -272,6 +277,7 @@ impl Connection {
     /// Answers a request that no guest sees.
     async fn unserved(
         &mut self,
+        request: RequestId,
         mut head: RequestHead,
         tenant: Option<&Tenant>,
         reason: Reason,
@@ -283,7 +289,7 @@ impl Connection {
         let access = self.core.log.wants_access().then(|| Access::of(&mut head));
         self.core
             .log
-            .access(access, tenant.map(Tenant::name), &outcome, started);
+            .access(request, access, tenant.map(Tenant::name), &outcome, started);
         Next::Linger
     }
 
@@ -299,7 +305,8 @@ impl Connection {
             timeout: Duration::from_millis(self.core.http.body_timeout_ms),
         };
         let outcome = refuse(&mut self.writer, &asked, reason).await;
-        self.core.log.access(None, None, &outcome, Instant::now());
+        let log = &self.core.log;
+        log.access(log.next_request(), None, None, &outcome, Instant::now());
         Next::Linger
     }
 

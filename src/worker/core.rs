@@ -13,9 +13,11 @@ use crate::config::{Compat, Http, Profile, limits};
 use crate::engine::Engines;
 use crate::engine::meter::Metered;
 use crate::fault::Reason;
-use crate::guest::Failure;
+use crate::geo::Geo;
+use crate::guest::{Failure, RequestId};
 use crate::http::{DateCache, HeadLimits, Peek, RequestHead, peek_host};
 use crate::sys::channel::Channel;
+use crate::worker::added::Added;
 use crate::worker::admission::Pass;
 use crate::worker::connection::Idle;
 use crate::worker::egress::Network;
@@ -44,6 +46,10 @@ pub struct Core {
     pub slots: Slots,
     /// Where lines go.
     pub log: Log,
+    /// Fields that are added to every request and answer.
+    pub added: RefCell<Added>,
+    /// What programs for FastEdge are told of places.
+    pub geo: RefCell<Geo>,
     /// How requests to others leave.
     pub network: Rc<Network>,
     /// The mailboxes of the workers of this cell.
@@ -93,6 +99,8 @@ impl Core {
             http,
             engines,
             log,
+            geo: RefCell::default(),
+            added: RefCell::default(),
             mailboxes,
             draining: Cell::new(false),
             connections: RefCell::default(),
@@ -153,6 +161,7 @@ impl Core {
     pub fn detach<F>(
         self: &Rc<Self>,
         tenant: &Rc<Tenant>,
+        request: RequestId,
         guest: Metered<F>,
         deadline: Instant,
         pass: Pass,
@@ -164,7 +173,9 @@ impl Core {
             let failure = finish_detached(guest, deadline).await;
             core.settle(&tenant, pass, failure.as_ref().map(|it| it.reason));
             if let Some(failure) = failure {
-                tenant.log.fault(Some(failure.reason), &failure.detail);
+                tenant
+                    .log
+                    .fault(request, Some(failure.reason), &failure.detail);
             }
         });
     }

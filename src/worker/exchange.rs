@@ -24,7 +24,10 @@ use crate::config::Compat;
 use crate::engine::meter::Metered;
 use crate::engine::{Meter, Program};
 use crate::fault::{Reason, Refusal};
-use crate::guest::{Context as GuestContext, Failure, Invocation, Notes, Response, invoke};
+use crate::guest::{
+    Context as GuestContext, Failure, Invocation, Notes, RequestId, Response, empty_response,
+    invoke,
+};
 use crate::http::{self as codec, BodyDecoder, BodyLength, RequestHead};
 use crate::scheduler;
 use crate::worker::admission::Admitted;
@@ -61,6 +64,8 @@ struct Progress {
     stop: Cell<Option<Reason>>,
     /// For the tenant's log.
     detail: RefCell<Option<String>>,
+    /// What the guest has noted.
+    notes: Rc<Notes>,
 }
 
 impl Progress {
@@ -75,6 +80,7 @@ impl Progress {
 pub async fn exchange(
     core: &Rc<Core>,
     tenant: &Rc<Tenant>,
+    request: RequestId,
     mut head: RequestHead,
     decoder: &mut BodyDecoder,
     reader: &mut Reader,
@@ -120,8 +126,9 @@ pub async fn exchange(
 
     let meter = Rc::new(Meter::new(Rc::clone(&tenant.account), tenant.cpu_budget_ns));
     if tenant.placed.tenant.compat == Compat::Fastedge {
-        forwarded::put(&mut head.headers, reader.fd());
+        forwarded::put(&mut head.headers, reader.fd(), &core.geo.borrow());
     }
+    core.added.borrow().to_request(&mut head.headers);
     let notes = Rc::new(Notes::default());
     let inbound = Rc::new(Inbound::default());
     let handler = match (programs, &tenant.origin) {
@@ -143,6 +150,7 @@ pub async fn exchange(
         context: GuestContext {
             grants,
             meter: Rc::clone(&meter),
+            request,
             sink: Rc::clone(&tenant.log) as _,
             notes: Rc::clone(&notes),
             outbound: tenant.outbound(),
@@ -154,7 +162,10 @@ pub async fn exchange(
     };
     // An answer that is there as a whole is kept until it is sent, and its place with it.
     let _place = has_whole.then(|| Rc::clone(&admitted));
-    let progress = Progress::default();
+    let progress = Progress {
+        notes: Rc::clone(&notes),
+        ..Progress::default()
+    };
     let mut guest = Some(Metered::new(
         Rc::clone(&meter),
         run(handler, call, admitted),
@@ -203,13 +214,15 @@ pub async fn exchange(
     })
     .await;
 
-    if let Some(detail) = progress.detail.take() {
-        tenant.log.fault(reason, &detail);
+    if let Some(detail) = progress.detail.take()
+        && (reason.is_some() || !notes.has_exited_well())
+    {
+        tenant.log.fault(request, reason, &detail);
     }
     match guest {
         Some(guest) if sent.is_some_and(|sent| sent.broken.is_none()) => {
             inbound.fail(Error::ConnectionTerminated);
-            core.detach(tenant, guest, started + tenant.wall(), pass);
+            core.detach(tenant, request, guest, started + tenant.wall(), pass);
         }
         _ => core.settle(tenant, pass, reason),
     }
@@ -269,7 +282,8 @@ async fn answer(
     progress: &Progress,
 ) -> (Option<Sent>, Option<Reason>) {
     let reason = loop {
-        match next_event(&mut response, inbound, expect_continue, progress).await {
+        let event = next_event(&mut response, inbound, expect_continue, progress).await;
+        match or_empty(event, &mut response, asked.compat, progress) {
             Event::Continue => {
                 expect_continue = false;
                 writer.out.extend_from_slice(codec::CONTINUE_100);
@@ -278,7 +292,8 @@ async fn answer(
                 }
             }
             Event::Stopped(reason) => break reason,
-            Event::Response(response) => {
+            Event::Response(mut response) => {
+                core.added.borrow().to_response(response.headers_mut());
                 asked.keep_alive &= !core.draining.get();
                 let begun = Cell::new(None);
                 let expecting = expect_continue.then_some(inbound);
@@ -300,6 +315,25 @@ async fn answer(
     asked.keep_alive &= !expect_continue && !core.draining.get();
     let outcome = refuse(writer, asked, reason).await;
     (outcome.sent, outcome.reason)
+}
+
+/// FastEdge answers for a program that ends itself with exit code 0 and has given no answer: with 200 and an
+/// empty body.
+fn or_empty(
+    event: Event,
+    response: &mut oneshot::Receiver<Result<Response, wasmtime::Error>>,
+    compat: Compat,
+    progress: &Progress,
+) -> Event {
+    let is_empty = matches!(event, Event::Stopped(Reason::Exited))
+        && compat == Compat::Fastedge
+        && progress.notes.has_exited_well()
+        && response.try_recv().is_err();
+    if !is_empty {
+        return event;
+    }
+    progress.stop.take();
+    Event::Response(empty_response())
 }
 
 enum Event {

@@ -6,14 +6,18 @@
 //! | `x-forwarded-proto` | `http` |
 //! | `server_name` | the host that was asked for |
 //! | `server_addr` | the address that was connected to |
+//! | `geoip-*`, `pop-*` | where the client is, and this host: `[geo]` ([`Geo`]) |
 //!
-//! What a client says in these, and in `geoip-*`, `pop-*` and `x-cdn-*`, is left out: a program trusts them.
+//! What a client says in these, and in `x-cdn-*`, is left out: a program trusts them.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use socket2::{SockAddr, SockRef};
+
+use crate::geo::Geo;
 
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -24,7 +28,7 @@ const SERVER_ADDR: HeaderName = HeaderName::from_static("server_addr");
 const RESERVED: [&str; 3] = ["geoip-", "pop-", "x-cdn-"];
 
 /// Replaces the fields of a request that came over `connection`.
-pub fn put(fields: &mut HeaderMap, connection: BorrowedFd<'_>) {
+pub fn put(fields: &mut HeaderMap, connection: BorrowedFd<'_>, geo: &Geo) {
     let reserved: Vec<HeaderName> = fields
         .keys()
         .filter(|name| {
@@ -38,8 +42,10 @@ pub fn put(fields: &mut HeaderMap, connection: BorrowedFd<'_>) {
         fields.remove(name);
     }
     let connection = SockRef::from(&connection);
-    set(fields, X_REAL_IP, connection.peer_addr());
-    set(fields, SERVER_ADDR, connection.local_addr());
+    let client = ip(connection.peer_addr());
+    set(fields, X_REAL_IP, client);
+    set(fields, SERVER_ADDR, ip(connection.local_addr()));
+    geo.put(fields, client);
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     match fields.get(HOST).cloned() {
         Some(host) => fields.insert(SERVER_NAME, host),
@@ -47,12 +53,15 @@ pub fn put(fields: &mut HeaderMap, connection: BorrowedFd<'_>) {
     };
 }
 
-/// An address that is not known is not said, whatever the client says.
-fn set(fields: &mut HeaderMap, name: HeaderName, address: io::Result<SockAddr>) {
-    let address = address.ok().and_then(|it| it.as_socket());
+fn ip(address: io::Result<SockAddr>) -> Option<IpAddr> {
+    let address = address.ok()?.as_socket()?;
     // A client of IPv4 at a socket of IPv6 is still one of IPv4.
-    let ip = address.map(|it| it.ip().to_canonical().to_string());
-    match ip.and_then(|it| HeaderValue::try_from(it).ok()) {
+    Some(address.ip().to_canonical())
+}
+
+/// An address that is not known is not said, whatever the client says.
+fn set(fields: &mut HeaderMap, name: HeaderName, ip: Option<IpAddr>) {
+    match ip.and_then(|it| HeaderValue::try_from(it.to_string()).ok()) {
         Some(value) => fields.insert(name, value),
         None => fields.remove(name),
     };
@@ -84,7 +93,7 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        put(&mut fields, connection.as_fd());
+        put(&mut fields, connection.as_fd(), &Geo::default());
         let mut said: Vec<_> = fields
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::config::{AccessLog, limits};
 use crate::fault::{Fault, Reason};
-use crate::guest::Stream;
+use crate::guest::{RequestId, RequestIds, Stream};
 use crate::http::RequestHead;
 use crate::sys::channel::Channel;
 use crate::worker::exchange::Outcome;
@@ -41,6 +41,7 @@ struct Inner {
     lines: Cell<u64>,
     dropped: Cell<u64>,
     flusher: RefCell<Option<Waker>>,
+    requests: RequestIds,
 }
 
 /// What an access line says of a request. Cheap to take of every request, although few are logged.
@@ -85,12 +86,18 @@ impl Log {
             lines: Cell::new(0),
             dropped: Cell::new(0),
             flusher: RefCell::default(),
+            requests: RequestIds::default(),
         }))
     }
 
     /// Sends lines somewhere else from now on: the broker was restarted.
     pub fn redirect(&self, destination: Destination) {
         self.0.destination.replace(destination);
+    }
+
+    /// Names a new request.
+    pub fn next_request(&self) -> RequestId {
+        self.0.requests.next()
     }
 
     /// Whether an access line may be written, so that what it needs is worth remembering.
@@ -101,6 +108,7 @@ impl Log {
     /// One line about a finished request.
     pub fn access(
         &self,
+        request: RequestId,
         access: Option<Access>,
         tenant: Option<&str>,
         outcome: &Outcome,
@@ -117,6 +125,7 @@ impl Log {
         let line = AccessLine {
             time: now(),
             kind: "access",
+            request: Some(request),
             tenant,
             method: access.as_ref().map(|access| access.request_line().0),
             host: access.as_ref().map(|access| &*access.host),
@@ -134,12 +143,19 @@ impl Log {
     }
 
     /// Why a tenant's request failed, for the tenant.
-    pub fn tenant_fault(&self, tenant: &str, reason: Option<Reason>, detail: &str) {
+    pub fn tenant_fault(
+        &self,
+        tenant: &str,
+        request: Option<RequestId>,
+        reason: Option<Reason>,
+        detail: &str,
+    ) {
         let cut = floor_char_boundary(detail, limits::FAULT_DETAIL_BYTES_MAX);
         let line = FaultLine {
             time: now(),
             kind: "fault",
             tenant,
+            request,
             reason: reason.map(Reason::code),
             fault: reason.map_or(Fault::Tenant, Reason::fault).as_str(),
             detail: &detail[..cut],
@@ -172,7 +188,7 @@ impl Log {
     }
 
     /// A line that a tenant's guest wrote.
-    pub fn output(&self, tenant: &str, stream: Stream, line: &[u8]) {
+    pub fn output(&self, tenant: &str, request: RequestId, stream: Stream, line: &[u8]) {
         if self.is_terminal() {
             print_raw(stream, line);
             return;
@@ -181,6 +197,7 @@ impl Log {
             time: now(),
             kind: "output",
             tenant,
+            request,
             stream: stream.name(),
             line: &String::from_utf8_lossy(line),
         });
@@ -259,6 +276,7 @@ pub fn refusal_line(reason: Reason, bytes: u64) -> Vec<u8> {
     line(&AccessLine {
         time: now(),
         kind: "access",
+        request: None,
         tenant: None,
         method: None,
         host: None,
@@ -308,6 +326,8 @@ fn floor_char_boundary(text: &str, max: usize) -> usize {
 struct AccessLine<'a> {
     time: f64,
     kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
     tenant: Option<&'a str>,
     method: Option<&'a str>,
     host: Option<&'a str>,
@@ -329,6 +349,8 @@ struct FaultLine<'a> {
     time: f64,
     kind: &'a str,
     tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
     reason: Option<&'a str>,
     fault: &'a str,
     detail: &'a str,
@@ -339,6 +361,7 @@ struct OutputLine<'a> {
     time: f64,
     kind: &'a str,
     tenant: &'a str,
+    request: RequestId,
     stream: &'a str,
     line: &'a str,
 }

@@ -6,6 +6,7 @@
 //! log     ◄── lines                                          └──► another worker's mailbox
 //! ```
 
+mod added;
 mod admission;
 pub mod connection;
 pub mod core;
@@ -32,5 +33,6 @@ mod tenant;
 mod tenant_log;
 mod tls;
 
-pub use local::run_app;
+pub use added::Added;
+pub use local::{Reloader, run_app};
 pub use process::main;

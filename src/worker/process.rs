@@ -14,6 +14,7 @@ use crate::accept::accept;
 use crate::config::{Profile, limits, roots};
 use crate::control::{ArtifactMessage, Flavour, FromWorker, Handover, Start, ToWorker};
 use crate::engine::{Engines, Neighbours};
+use crate::geo::Geo;
 use crate::guest::clocks;
 use crate::isolation;
 use crate::scheduler::{self, Ticker};
@@ -211,6 +212,10 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
                     }
                 }
                 ToWorker::Leave { name } => core.tenants.leave(&name),
+                ToWorker::Geo { pop } => match Geo::new(std::mem::take(&mut fds), &pop) {
+                    Ok(geo) => drop(core.geo.replace(geo)),
+                    Err(error) => tracing::error!("geo: {error}"),
+                },
                 ToWorker::Deafen => core.stop_accepting(),
                 ToWorker::Listener => {
                     let fd = fds.pop().context("Listener came without a socket")?;
@@ -252,7 +257,7 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
 }
 
 /// `None`: nothing is waiting to be received.
-fn ready<T>(received: std::io::Result<T>) -> std::io::Result<Option<T>> {
+pub(super) fn ready<T>(received: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match received {
         Ok(received) => Ok(Some(received)),
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),

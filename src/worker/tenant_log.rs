@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{Limits, limits};
 use crate::fault::Reason;
-use crate::guest::{LineSink, Stream};
+use crate::guest::{LineSink, RequestId, Stream};
 use crate::scheduler;
 use crate::token_bucket::TokenBucket;
 use crate::worker::log::Log;
@@ -46,9 +46,10 @@ impl TenantLog {
     }
 
     /// Why one of the tenant's requests failed.
-    pub fn fault(&self, reason: Option<Reason>, detail: &str) {
+    pub fn fault(&self, request: RequestId, reason: Option<Reason>, detail: &str) {
         if self.has_room(detail.len().min(limits::FAULT_DETAIL_BYTES_MAX)) {
-            self.log.tenant_fault(&self.tenant, reason, detail);
+            self.log
+                .tenant_fault(&self.tenant, Some(request), reason, detail);
         }
     }
 
@@ -78,20 +79,20 @@ impl TenantLog {
             monoio::time::sleep(Duration::from_millis(limits::LOG_DROPPED_SAID_MS)).await;
             let (lines, bytes) = (dropped.lines.take(), dropped.bytes.take());
             let detail = format!("{lines} lines of {bytes} bytes were over log_bytes_per_s");
-            log.tenant_fault(&tenant, None, &detail);
+            log.tenant_fault(&tenant, None, None, &detail);
         });
     }
 }
 
 impl LineSink for TenantLog {
-    fn line(&self, stream: Stream, line: &[u8]) {
+    fn line(&self, request: RequestId, stream: Stream, line: &[u8]) {
         if self.has_room(line.len()) {
-            self.log.output(&self.tenant, stream, line);
+            self.log.output(&self.tenant, request, stream, line);
         }
     }
 
-    fn dropped(&self, bytes: usize) {
+    fn dropped(&self, request: RequestId, bytes: usize) {
         let detail = format!("{bytes} bytes of output were over log_bytes_per_request");
-        self.fault(None, &detail);
+        self.fault(request, None, &detail);
     }
 }

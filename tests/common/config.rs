@@ -241,6 +241,7 @@ impl Builder {
             ("http", ""),
             ("isolation", ""),
             ("egress", ""),
+            ("geo", ""),
             ("data", data),
         ] {
             let _ = writeln!(out, "[{section}]\n{own}");

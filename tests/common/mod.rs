@@ -32,6 +32,7 @@ mod client;
 mod component;
 mod config;
 mod host;
+mod mmdb;
 mod names;
 mod origin;
 mod process;
@@ -43,6 +44,7 @@ pub use client::{Client, Response};
 pub use component::{component, core_module, two_stacks, written};
 pub use config::{Builder, Tenant, guest};
 pub use host::TestHost;
+pub use mmdb::database;
 pub use names::Names;
 pub use origin::Origin;
 pub use process::{

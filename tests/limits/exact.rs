@@ -184,8 +184,8 @@ fn bytes_of_a_host_call_to_the_last() {
 #[test]
 fn log_bytes_a_second() {
     let _shared = shared();
-    // A line of `/log` is `out 0` or `err 0` with the fill, and LOG_LINE_OVERHEAD_BYTES (96).
-    let (burst, line) = (128 << 10, 6 + 1_000 + 96);
+    // A line of `/log` is `out 0` or `err 0` with the fill, and LOG_LINE_OVERHEAD_BYTES (128).
+    let (burst, line) = (128 << 10, 6 + 1_000 + 128);
     let host = {
         let tenant = Tenant::new("a", "kitchen")
             .limit("log_bytes_per_s", 1024)

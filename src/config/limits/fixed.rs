@@ -253,11 +253,23 @@ fixed! {
     KV_REDIS_FILTER_BITS: u64 = 1 << 20, "bits", "Of such a filter; 958,506 give 1 % at 100,000 items.";
     KV_REDIS_FILTER_HASHES: u64 = 7, "hashes", "Of such a filter: the best number for 9.6 bits an item.";
 
+    // Places.
+    GEO_DATABASE_BYTES_MAX: u64 = 512 << 20, "bytes", "A database of [geo]; GeoLite2-City has 60 MiB.";
+    GEO_READ_BYTES: usize = 1 << 20, "bytes", "Of a database, read at once.";
+
+    // The local tool.
+    WATCH_POLL_MS: u64 = 100, "ms", "Between two looks of `skep run --watch` at files.";
+    WATCH_FILES_MAX: usize = 20_000, "files", "Sources below the current directory that `--build` looks at; others are not seen.";
+
     // Logs.
-    LOG_LINE_OVERHEAD_BYTES: usize = 96, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
+    LOG_LINE_OVERHEAD_BYTES: usize = 128, "bytes", "What a line costs beside its text, charged to log_bytes_per_request: empty lines are not free.";
     LOG_BATCH_BYTES_MAX: usize = 128 << 10, "bytes", "One datagram of log lines; below the default send buffer.";
     ACCESS_TARGET_BYTES_MAX: usize = 1 << 10, "bytes", "A request target in an access line; the rest is cut.";
     FAULT_DETAIL_BYTES_MAX: usize = 2 << 10, "bytes", "A trap's message and backtrace in a log line; the rest is cut.";
     LOG_DROPPED_SAID_MS: u64 = 1_000, "ms", "From the first line over log_bytes_per_s to the line that says how many there were.";
+    LOG_TENANT_FILES_OPEN: usize = 64, "files", "Tenants' log files that the broker has open at once (log.dir); the one idle for longest is closed.";
+    LOG_FOLLOW_POLL_MS: u64 = 100, "ms", "Between two looks of `skep logs --follow` for more.";
+    LOG_READ_BYTES: usize = 64 << 10, "bytes", "Read at once by `skep logs`.";
+    LOG_SHOWN_LINES_MAX: usize = 1_000_000, "lines", "`skep logs --lines` at most.";
     LOG_BATCH_WAIT_MS: u64 = 20, "ms", "Longest time a line waits in a worker for others.";
 }

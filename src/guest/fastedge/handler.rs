@@ -91,6 +91,11 @@ fn response(answer: types::Response) -> wasmtime::Result<Response> {
     Ok(response)
 }
 
+/// 200, and nothing else.
+pub fn empty_response() -> Response {
+    http::Response::new(full(None))
+}
+
 /// A body that is there as a whole.
 pub(in crate::guest) fn full(body: Option<Vec<u8>>) -> WasiBody {
     let body = Full::new(Bytes::from(body.unwrap_or_default()));

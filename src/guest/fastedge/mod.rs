@@ -42,6 +42,7 @@ pub(super) mod bindings {
 }
 
 pub use bindings::AppPre;
+pub use handler::empty_response;
 
 /// Links the interfaces.
 ///
