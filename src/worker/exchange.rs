@@ -133,7 +133,7 @@ pub async fn exchange(
             notes: Rc::clone(&notes),
             outbound: tenant.outbound(),
             services: tenant.services(),
-            shared: None,
+            shared: Some(tenant.shared()),
         },
         request: guest_request(head, &inbound),
         respond,

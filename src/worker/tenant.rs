@@ -12,7 +12,7 @@ use crate::config::limits;
 use crate::control::{Flavour, Placed};
 use crate::engine::{Engines, Meter, Program};
 use crate::fault::Reason;
-use crate::guest::{Grants, Outbound, Services};
+use crate::guest::{Grants, Outbound, Services, SharedData};
 use crate::scheduler::{self, Account};
 use crate::worker::admission::Admission;
 use crate::worker::core::Core;
@@ -46,6 +46,8 @@ pub struct Tenant {
     client: Option<Rc<Client>>,
     /// Asks for what the host keeps for it.
     data: Rc<data::Client>,
+    /// What its filters share; a reload leaves it as it is.
+    shared: Rc<SharedData>,
     current: Version,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
@@ -85,6 +87,7 @@ impl Tenant {
         Self {
             data: data::Client::new(&network.data, &placed.tenant.name),
             client: Client::new(network, &placed.tenant, &account, split, client),
+            shared: known.map_or_else(Rc::default, |it| Rc::clone(&it.shared)),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
             here: serving.contains(&this_worker),
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
@@ -113,6 +116,11 @@ impl Tenant {
         let client = Rc::clone(self.client.as_ref()?);
         let bytes = self.placed.tenant.limits.subrequest_bytes;
         Some(Caller::new(client, bytes))
+    }
+
+    /// What the tenant's filters on this worker share.
+    pub fn shared(&self) -> Rc<SharedData> {
+        Rc::clone(&self.shared)
     }
 
     /// What the host keeps for the tenant.

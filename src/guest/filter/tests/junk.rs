@@ -152,10 +152,6 @@ fn what_a_filter_must_export_is_said_before_it_runs() {
     let malloc = r#"(func (export "malloc") (param i32) (result i32) (i32.const 0))"#;
     let cases = [
         (String::new(), "exports its `memory`"),
-        (
-            r#"(memory (export "memory") 1 1 shared)"#.to_owned(),
-            "memory",
-        ),
         (memory.to_owned(), "proxy_on_memory_allocate and malloc"),
         (
             format!(
