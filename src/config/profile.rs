@@ -345,7 +345,11 @@ mod tests {
         let profile = Profile::find("balanced", Path::new("")).unwrap();
         // The engine that counts fuel is made only for those who want it.
         for (fuel, engines, raised) in [(false, 2, 32768), (true, 3, 65536)] {
-            assert_eq!(profile.mappings_max(fuel), engines * 2_000 * 6 + 1_024);
+            let filters = 2 * profile.concurrent_max() as u64;
+            assert_eq!(
+                profile.mappings_max(fuel),
+                engines * 2_000 * 6 + filters + 1_024
+            );
             let needed = profile.mappings_max(fuel) + 4 * 100;
             assert_eq!(profile.check_mappings_against(100, fuel, needed), Ok(()));
             let refused = profile.check_mappings_against(100, fuel, needed - 1);

@@ -103,7 +103,10 @@ pub fn flavour(bytes: &[u8]) -> Result<Flavour, InspectError> {
             Payload::ExportSection(section) if is_core => {
                 for export in section {
                     let name = export.map_err(malformed)?.name;
-                    abi = abi.or_else(|| name.starts_with(ABI).then(|| name.to_owned()));
+                    let is_better = abi.is_none() || FILTER_ABIS.contains(&name);
+                    if name.starts_with(ABI) && is_better {
+                        abi = Some(name.to_owned());
+                    }
                 }
             }
             Payload::ComponentExportSection(section) if depth == 1 => {

@@ -50,7 +50,7 @@ pub struct Tenant {
     /// Asks for what the host keeps for it.
     data: Rc<data::Client>,
     current: Version,
-    /// What its filters share.
+    /// What its filters share; a reload leaves it as it is.
     pub shared: Rc<SharedData>,
     /// Serves while the program of `current` is not ready: the version before a reload.
     previous: RefCell<Option<Version>>,
