@@ -70,6 +70,9 @@ pub enum Command {
     /// Show one tenant's log lines
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
+    /// Have a running host forget answers that it keeps of a tenant's origin
+    #[command(after_help = PURGE_EXAMPLES)]
+    Purge(PurgeArgs),
     /// Say what this host gives of each layer of isolation, and how to get the rest
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
@@ -174,6 +177,42 @@ fn parse_lines(text: &str) -> Result<usize, String> {
         Ok(lines) if lines <= limits::LOG_SHOWN_LINES_MAX => Ok(lines),
         _ => Err(format!("0 to {} is right", limits::LOG_SHOWN_LINES_MAX)),
     }
+}
+
+const PURGE_EXAMPLES: &str = "\
+Needs admin.socket in the configuration. Tags are what the origin says in surrogate-key or cache-tag.
+
+Examples:
+  skep purge shop --url https://shop.example/logo.png
+  skep purge shop --prefix shop.example/products/
+  skep purge shop --tag product-17 --soft
+  skep purge shop --all";
+
+/// Arguments of `skep purge`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct PurgeArgs {
+    /// The tenant
+    #[arg(value_name = "TENANT")]
+    pub tenant: String,
+    /// The answer of one URL
+    #[arg(long, value_name = "URL", group = "what")]
+    pub url: Option<String>,
+    /// The answers of all URLs that begin so
+    #[arg(long, value_name = "URL", group = "what")]
+    pub prefix: Option<String>,
+    /// The answers with this tag
+    #[arg(long, value_name = "TAG", group = "what")]
+    pub tag: Option<String>,
+    /// All answers
+    #[arg(long, group = "what")]
+    pub all: bool,
+    /// Keep them, and ask the origin whether they still are good when they are next wanted
+    #[arg(long)]
+    pub soft: bool,
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "skep.toml")]
+    pub config: PathBuf,
 }
 
 const DOCTOR_EXAMPLES: &str = "\

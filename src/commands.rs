@@ -1,6 +1,7 @@
 //! What each subcommand does, in terms of the other modules.
 
 mod logs;
+mod purge;
 mod run;
 mod secret;
 mod tune;
@@ -20,6 +21,7 @@ use crate::sys::process;
 use crate::{demo as demo_tenants, supervisor, worker as worker_process};
 
 pub use logs::logs;
+pub use purge::purge;
 pub use run::run;
 pub use secret::secret;
 pub use tune::tune;

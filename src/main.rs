@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Tune(args) => commands::tune(&args),
         Command::Secret(args) => commands::secret(&args),
         Command::Logs(args) => commands::logs(&args),
+        Command::Purge(args) => commands::purge(&args),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Worker => commands::worker(),
         Command::Front => return skep::accept::front::run(),

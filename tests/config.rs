@@ -15,7 +15,8 @@ use std::process::Command;
 
 use skep::config::limits::{self, Limit};
 use skep::config::{
-    Budget, Cores, Egress, EgressRule, Errors, Host, HostPattern, Machine, Profile, Store, Tenant,
+    Budget, Cores, Egress, EgressRule, Errors, HOOKS, Host, HostPattern, Machine, Origin,
+    OriginFilter, OriginHost, Profile, Store, Tenant,
 };
 use skep::control::ToBroker;
 use tempfile::TempDir;
@@ -80,7 +81,7 @@ fn every_mistake_is_named_with_its_line() {
         ("", ""),
         // Shape.
         ("cpus = 2", "skep.toml:7: tenant.a.cpus: unknown key; known here: name, component, origin, hosts, cell, cores, env, config, compat, weight, cpu_share_max, egress, kv, secret, limits"),
-        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, geo, data, cell, tenant"),
+        ("[lisen]\nhttp = []", "skep.toml:7: lisen: unknown key; known here: listen, workers, artifacts, http, log, isolation, egress, geo, data, admin, cell, tenant"),
         ("[tenant.limits]\ncpu = 2", "skep.toml:8: tenant.a.limits.cpu: unknown key; known here: cpu_ms, fuel, wall_ms, memory_mib, concurrency, queue, queue_ms, requests_per_s, request_burst, quarantine_failures, quarantine_window_s, quarantine_max_s, request_body_bytes, whole_body_bytes, log_line_bytes, log_bytes_per_request, log_bytes_per_s, log_burst_bytes, subrequests, subrequest_concurrency, subrequest_bytes, subrequest_connect_ms, subrequest_first_byte_ms, subrequest_between_bytes_ms, kv_keys, kv_bytes, cache_bytes, http_cache_bytes, http_cache_object_bytes, data_operations_per_s, handles, hostcall_bytes, table_elements"),
         ("[workers]\ndrain_ms = 'long'", "skep.toml:8: workers.drain_ms: wrong type (got 'long'); an integer"),
         ("[workers]\ndrain_ms = 1.5", "skep.toml:8: workers.drain_ms: wrong type (got 1.5); an integer"),

@@ -1,4 +1,4 @@
-//! Filters as both SDKs build them, driven as a worker drives them; there is no proxy between.
+//! Filters on the way to an origin: what they see, change, answer and break; with both SDKs.
 
 #![allow(
     clippy::expect_used,
@@ -7,352 +7,325 @@
     reason = "in a test, a panic is the report"
 )]
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+mod common;
+
 use std::path::Path;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::process::{Command, Stdio};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use skep::config::{Compat, Profile};
-use skep::data::{Ask, Given, Refused};
-use skep::engine::settings::compile_component;
-use skep::engine::{Engines, Meter, Program};
-use skep::fault::Reason;
-use skep::guest::filter::{Exchange, Filter, Phase, Verdict};
-use skep::guest::{
-    Answered, Context, Failure, Grants, LineSink, Notes, Outbound, Services, Stream,
-};
-use wasmtime_wasi_http::{RequestOptions, WasiBody};
+use common::{Builder, Client, Origin, Response, Tenant, TestHost, database, guest};
+use ring::hmac;
 
-fn program(name: &str) -> Program {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/guests/{name}.wasm"));
-    let bytes = std::fs::read(path).expect("a guest: run tests/guests/build");
-    let profile = Profile::find("local", Path::new("")).unwrap();
-    let (flavour, artifact) = compile_component(&bytes, &profile).unwrap();
-    assert!(flavour.is_filter());
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), artifact).unwrap();
-    let engines = Engines::new(profile, true, |_| {});
-    let program = engines.load(flavour, file.as_file().as_fd()).unwrap();
-    assert!(program.is_filter());
-    program
+/// A tenant whose requests pass these filters.
+fn behind(origin: &Origin, filters: &[&str]) -> Tenant {
+    let filters: Vec<_> = filters.iter().map(|name| entry(name, "")).collect();
+    Tenant::passed_on("a", &[&origin.url()])
+        .line(&format!("origin.filter = [{}]", filters.join(", ")))
+        .limit("cpu_ms", 1_000)
 }
 
-#[derive(Default)]
-struct Log(RefCell<Vec<String>>);
-
-impl LineSink for Log {
-    fn line(&self, stream: Stream, line: &[u8]) {
-        let line = format!("{}: {}", stream.name(), String::from_utf8_lossy(line));
-        self.0.borrow_mut().push(line);
-    }
-
-    fn dropped(&self, _: usize) {}
+fn entry(name: &str, more: &str) -> String {
+    format!("{{ component = {:?}{more} }}", guest(name))
 }
 
-/// A secret `key`, and nothing else.
-struct Secret;
-
-impl Services for Secret {
-    fn ask(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Result<Given, Refused>>>> {
-        let given = match ask {
-            Ask::Secret { name, .. } if name == "key" => Ok(Given::Value(Some(b"s3cret".to_vec()))),
-            Ask::Secret { .. } => Ok(Given::Value(None)),
-            _ => Err(Refused::NotGranted),
-        };
-        Box::pin(std::future::ready(given))
-    }
+fn start(tenant: Tenant) -> TestHost {
+    let host = TestHost::builder().tenant(tenant).cold().start();
+    ready(&host);
+    host
 }
 
-struct Others;
-
-impl Outbound for Others {
-    fn send(
-        &self,
-        request: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-    ) -> Pin<Box<dyn Future<Output = Answered>>> {
-        let text = format!("{} {}", request.method(), request.uri());
-        let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
-        let mut response = http::Response::new(body.boxed_unsync());
-        *response.status_mut() = http::StatusCode::ACCEPTED;
-        Box::pin(std::future::ready(Ok(response)))
-    }
+/// Waits until the filters are compiled.
+fn ready(host: &TestHost) {
+    while host.get("a.test", "/hello").status == 503 {}
 }
 
-fn context(compat: Compat) -> (Context, Rc<Log>) {
-    let log = Rc::new(Log::default());
-    let grants = Grants {
-        env: BTreeMap::from([("NAME".to_owned(), "shop".to_owned())]),
-        config: BTreeMap::from([("colour".to_owned(), "red".to_owned())]),
-        stores: vec![],
-        compat,
-        memory_bytes: 16 << 20,
-        table_elements: 10_000,
-        fuel: 0,
-        handles: 64,
-        hostcall_bytes: 1 << 20,
-        whole_body_bytes: 1 << 20,
-        log_line_bytes: 1 << 10,
-        log_bytes_per_request: 64 << 10,
-        subrequests: 4,
-    };
-    let context = Context {
-        grants: Arc::new(grants),
-        meter: Rc::new(Meter::new(Rc::default(), 10_000_000_000)),
-        sink: Rc::clone(&log) as _,
-        notes: Rc::new(Notes::default()),
-        outbound: Some(Rc::new(Others)),
-        services: Some(Rc::new(Secret)),
-        shared: Some(Rc::default()),
-    };
-    (context, log)
+fn ask(host: &TestHost, head: &str) -> Response {
+    let mut client = host.connect();
+    client.send(format!("{head}\r\nhost: a.test\r\n\r\n"));
+    client.read_response()
 }
 
-/// Nothing here waits.
-fn now<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    for _ in 0..1_000 {
-        let mut cx = TaskContext::from_waker(Waker::noop());
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-    }
-    panic!("it does not end");
-}
-
-fn exchange(path: &str, fields: &[(&'static str, &str)]) -> Exchange {
-    let mut exchange = Exchange {
-        scheme: "https".into(),
-        authority: "shop.example".into(),
-        path: path.into(),
-        facts: [("request.country".to_owned(), "LU".to_owned())].into(),
-        ..Exchange::default()
-    };
-    for (name, value) in fields {
-        let value = value.parse().unwrap();
-        exchange.request_headers.append(*name, value);
-    }
-    exchange
-}
-
-/// An instance of its own for one phase, as FastEdge has it.
-fn once(
-    program: &Program,
-    context: &Context,
-    phase: Phase,
-    exchange: &mut Exchange,
-) -> Result<Verdict, Failure> {
-    now(async {
-        let mut filter = Filter::start(program, context).await?;
-        let verdict = filter.run(phase, exchange, true).await?;
-        filter.finish().await?;
-        Ok(verdict)
-    })
-}
-
-/// What it answers by itself.
-fn answer(program: &Program, context: &Context, path: &str) -> (u16, String) {
-    let mut exchange = exchange(path, &[("accept", "*/*")]);
-    match once(program, context, Phase::RequestHeaders, &mut exchange) {
-        Ok(Verdict::Answer(answer)) => {
-            let text = String::from_utf8_lossy(answer.body()).into_owned();
-            (answer.status().as_u16(), text)
-        }
-        other => panic!("{path}: {other:?}"),
-    }
-}
-
-const BOTH: [Compat; 2] = [Compat::None, Compat::Fastedge];
-
-#[test]
-fn fields_of_request_and_answer() {
-    let program = program("filter-headers");
-    assert!(program.filter_has(Phase::RequestHeaders));
-    for compat in BOTH {
-        let (context, _) = context(compat);
-        let mut it = exchange("/", &[("accept", "*/*")]);
-        it.response_headers.insert("server", "o".parse().unwrap());
-        for phase in [Phase::RequestHeaders, Phase::ResponseHeaders] {
-            let verdict = once(&program, &context, phase, &mut it).unwrap();
-            assert!(matches!(verdict, Verdict::Continue));
-        }
-        // Four pseudo-fields and one.
-        assert_eq!(it.request_headers["x-filter-count"], "5");
-        assert_eq!(it.response_headers["x-filter-count"], "5");
-        let server = it.response_headers.get("server");
-        match compat {
-            Compat::None => assert_eq!(server, None),
-            Compat::Fastedge => assert_eq!(server.unwrap(), ""),
-        }
-    }
+/// The head that the origin got.
+fn seen(host: &TestHost, fields: &str) -> String {
+    let head = format!("GET /head HTTP/1.1{fields}");
+    ask(host, &head).expect(200).text().to_lowercase()
 }
 
 #[test]
-fn every_group_of_host_functions() {
-    let program = program("filter");
-    let (context, log) = context(Compat::Fastedge);
-    let cases = [
-        (
-            "/properties?a=b",
-            "Some(\"/properties\")\nSome(\"/properties\")\nSome(\"a=b\")\nSome(\"GET\")\n\
-             Some(\"LU\")\nSome(\"set\")\nNone\n",
-        ),
-        (
-            "/fields",
-            ":method: GET\n:scheme: https\n:authority: shop.example\n:path: /fields\naccept: */*\n",
-        ),
-        (
-            "/services",
-            "Ok(Some(\"s3cret\")) Ok(None)\nSome(\"shop\")\naccess denied\nSome(AccessDenied)\n\
-             Err(AccessDenied) Err(AccessDenied) Err(AccessDenied)\n",
-        ),
-        ("/shared", "0 Ok(()) Err(CasMismatch)\n"),
-        ("/shared", "1 Ok(()) Err(CasMismatch)\n"),
-        ("/metrics", "Ok(5)\n"),
-        ("/refused", "Err(InternalFailure) None Err(NotFound)\n"),
-        ("/log", "logged\n"),
-        ("/config", r#"{"colour":"red"}"#),
-    ];
-    for (path, expected) in cases {
-        let (status, text) = answer(&program, &context, path);
-        assert_eq!((status, &*text), (200, expected), "{path}");
+fn fields_are_changed_both_ways() {
+    let origin = Origin::start();
+    let host = start(behind(&origin, &["filter-headers"]));
+    let mut client = host.connect();
+    let answer = client.get("a.test", "/head").expect(200);
+    assert!(answer.text().contains("x-filter-count: "), "{answer:?}");
+    let count: usize = answer.header("x-filter-count").unwrap().parse().unwrap();
+    assert!(count >= 4, "four of them have a colon before their names");
+    // Bodies of any length pass by a filter that leaves them alone.
+    for path in ["/big", "/big-chunked"] {
+        let answer = client.get("a.test", path).expect(200);
+        assert_eq!(answer.body.len(), 1 << 20, "{path}");
     }
-    let lines = log.0.take();
-    let expected = [
-        "stdout: by standard output",
-        "stdout: by the log",
-        "stderr: by the log, an error",
-    ];
-    assert_eq!(lines, expected);
-    assert_eq!(context.notes.take_diag().as_deref(), Some("services"));
+    let body = vec![b'y'; 300_000];
+    let echoed = client.post("a.test", "/echo", &body).expect(200);
+    assert!(echoed.body == body);
 }
 
 #[test]
-fn ends_of_every_kind() {
-    let program = program("filter");
-    for compat in BOTH {
-        let (context, _) = context(compat);
-        let first = |path: &str| {
-            let mut exchange = exchange(path, &[]);
-            let verdict = once(&program, &context, Phase::RequestHeaders, &mut exchange);
-            (verdict, exchange)
-        };
-        assert_eq!(first("/panic").0.unwrap_err().reason, Reason::Trapped);
-        assert_eq!(first("/pause").0.unwrap_err().reason, Reason::NoResponse);
-        assert!(matches!(first("/close").0, Ok(Verdict::Close)));
-        let (verdict, exchange) = first("/elsewhere?https://other.example/x");
-        assert!(matches!(verdict, Ok(Verdict::Continue)));
-        assert_eq!(exchange.reroute.as_deref(), Some("https://other.example/x"));
-        // A property goes from one instance to the next.
-        let (_, mut exchange) = first("/page");
-        once(&program, &context, Phase::ResponseHeaders, &mut exchange).unwrap();
-        assert_eq!(exchange.response_headers["x-seen"], "/page");
-        let status = match compat {
-            Compat::None => "[200, 0, 0, 0, 0, 0, 0, 0]",
-            Compat::Fastedge => "[0, 200]",
-        };
-        assert_eq!(exchange.response_headers["x-status"], status);
-    }
-}
-
-#[test]
-fn whole_bodies_in_one_instance() {
-    let program = program("filter-body");
-    let (context, _) = context(Compat::None);
-    let mut it = exchange("/", &[("content-length", "4")]);
-    now(async {
-        let mut filter = Filter::start(&program, &context).await.unwrap();
-        filter
-            .run(Phase::RequestHeaders, &mut it, false)
-            .await
-            .unwrap();
-        it.request_body = Bytes::from_static(b"bo");
-        let verdict = filter
-            .run(Phase::RequestBody, &mut it, false)
-            .await
-            .unwrap();
-        assert!(matches!(verdict, Verdict::Pause));
-        it.request_body = Bytes::from_static(b"body");
-        let verdict = filter.run(Phase::RequestBody, &mut it, true).await.unwrap();
-        assert!(matches!(verdict, Verdict::Continue));
-        filter
-            .run(Phase::ResponseHeaders, &mut it, false)
-            .await
-            .unwrap();
-        it.response_body = Bytes::from_static(b"answer");
-        filter
-            .run(Phase::ResponseBody, &mut it, true)
-            .await
-            .unwrap();
-        filter.finish().await.unwrap();
-    });
-    assert_eq!(it.request_headers.get("content-length"), None);
-    assert_eq!(
-        (&*it.request_body, &*it.response_body),
-        (&b"BODY"[..], &b"[answer]"[..])
-    );
-}
-
-/// The same filter where its hook is called again and where it is not.
-#[test]
-fn calls_to_others() {
-    let program = program("filter-call");
-    for compat in BOTH {
-        let (context, _) = context(compat);
-        let mut it = exchange("/", &[("x-ask", "api.example:81")]);
-        let verdict = once(&program, &context, Phase::RequestHeaders, &mut it).unwrap();
-        assert!(matches!(verdict, Verdict::Continue), "{verdict:?}");
-        assert_eq!(
-            it.request_headers["x-answer"],
-            "202 GET http://api.example:81/answer"
+fn bodies_are_changed_both_ways() {
+    let origin = Origin::start();
+    for compat in ["none", "fastedge"] {
+        let tenant = behind(&origin, &["filter-body"]).limit("whole_body_bytes", 100_000);
+        let host = start(tenant.line(&format!("compat = {compat:?}")));
+        let mut client = host.connect();
+        let answer = client.post("a.test", "/echo", b"some text").expect(200);
+        assert_eq!(answer.text(), "[SOME TEXT]", "{compat}");
+        client.send(
+            "POST /echo HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n\
+             4\r\nsome\r\n5\r\n text\r\n0\r\n\r\n",
         );
+        assert_eq!(client.read_response().expect(200).text(), "[SOME TEXT]");
+        assert_eq!(client.get("a.test", "/hello").expect(200).text(), "[hello]");
+        // What is too long to be had whole.
+        let answer = host.get("a.test", "/big");
+        assert_eq!((answer.status, answer.reason()), (502, "bad_response"));
+        let answer = host.connect().post("a.test", "/echo", &[b'x'; 100_001]);
+        assert_eq!((answer.status, answer.reason()), (413, "body_too_large"));
     }
 }
 
 #[test]
-fn a_signature_with_a_secret() {
-    let program = program("filter-authorize");
-    let (context, _) = context(Compat::Fastedge);
-    // printf /a?b | openssl dgst -sha256 -hmac s3cret
-    let good = "67f63d229dd970d98785758f9cb67a63c41f001d3d539f7cc0e424f3f074ab72";
-    for (path, signature, passes) in [
-        ("/a?b", good, true),
-        ("/a?c", good, false),
-        ("/a?b", "", false),
+fn filters_of_a_chain_meet_requests_in_order_and_answers_in_the_other() {
+    let origin = Origin::start();
+    let host = start(behind(
+        &origin,
+        &["filter-body", "filter-headers", "filter"],
+    ));
+    let answer = host.connect().post("a.test", "/echo", b"text").expect(200);
+    assert_eq!(answer.text(), "[TEXT]");
+    assert!(answer.header("x-filter-count").is_some());
+    assert_eq!(answer.header("x-seen"), Some("/echo"));
+    // One that answers is the last.
+    let answer = host.get("a.test", "/config").expect(200);
+    assert_eq!(answer.header("x-filter"), Some("yes"));
+    assert_eq!(answer.header("x-filter-count"), None);
+}
+
+#[test]
+fn a_filter_is_called_where_the_operator_says() {
+    let origin = Origin::start();
+    let filter = entry("filter-body", ", on = ['request_body']");
+    let tenant = Tenant::passed_on("a", &[&origin.url()]);
+    let host = start(tenant.line(&format!("origin.filter = [{filter}]")));
+    let answer = host.connect().post("a.test", "/echo", b"text").expect(200);
+    assert_eq!(answer.text(), "TEXT");
+}
+
+#[test]
+fn a_filter_asks_others_before_the_request_goes_on() {
+    let (origin, other) = (Origin::start(), Origin::start());
+    for compat in ["none", "fastedge"] {
+        let tenant = behind(&origin, &["filter-call"])
+            .line("egress.allow = ['127.0.0.0/8']")
+            .line(&format!("compat = {compat:?}"));
+        let host = start(tenant);
+        let asked = seen(&host, &format!("\r\nx-ask: 127.0.0.1:{}", other.port()));
+        // It knows no such path, and ends the connection: no answer.
+        assert!(asked.contains("x-answer: none"), "{compat}: {asked}");
+        assert!(other.connections() > 0);
+        let plain = seen(&host, "");
+        assert!(!plain.contains("x-answer"), "{plain}");
+    }
+    // Nobody has allowed it.
+    let host = start(behind(&origin, &["filter-call"]));
+    let answer = ask(&host, "GET /head HTTP/1.1\r\nx-ask: 127.0.0.1:1");
+    assert!(
+        answer.status == 502 || answer.text().contains("x-answer: none"),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn failures_have_names_and_harm_nobody_else() {
+    let origin = Origin::start();
+    let tenant = behind(&origin, &["filter"])
+        .limit("cpu_ms", 50)
+        .limit("quarantine_failures", 0);
+    let host = start(tenant);
+    for (path, status, reason) in [
+        ("/panic", 500, "trapped"),
+        ("/spin", 504, "cpu_exhausted"),
+        ("/pause", 502, "no_response"),
+        ("/close", 502, "exited"),
+        ("/elsewhere?https://example.com/x", 502, "bad_response"),
     ] {
-        let mut it = exchange(path, &[("authorization", signature)]);
-        match once(&program, &context, Phase::RequestHeaders, &mut it).unwrap() {
-            Verdict::Continue => assert!(passes, "{path} {signature}"),
-            Verdict::Answer(answer) => {
-                assert!(!passes, "{path} {signature}");
-                assert_eq!(answer.status(), 401);
-            }
-            other => panic!("{other:?}"),
+        let answer = host.get("a.test", path);
+        assert_eq!((answer.status, answer.reason()), (status, reason), "{path}");
+        assert_eq!(host.get("a.test", "/hello").expect(200).text(), "hello");
+    }
+}
+
+#[test]
+fn a_request_goes_where_a_filter_sends_it() {
+    let (origin, other) = (Origin::start(), Origin::start());
+    let tenant = behind(&origin, &["filter"]).line("egress.allow = ['127.0.0.0/8']");
+    let host = start(tenant);
+    // Another path of the same site, and of the origin by its own name.
+    for url in [
+        "http://a.test/hello".to_owned(),
+        format!("{}/hello", origin.url()),
+    ] {
+        let answer = host.get("a.test", &format!("/elsewhere?{url}")).expect(200);
+        assert_eq!(answer.text(), "hello");
+    }
+    assert_eq!(other.connections(), 0);
+    let answer = host.get("a.test", &format!("/elsewhere?{}/hello", other.url()));
+    assert_eq!(answer.expect(200).text(), "hello");
+    assert_eq!(other.connections(), 1);
+}
+
+#[test]
+fn state_is_of_the_request_or_of_the_hook() {
+    let origin = Origin::start();
+    for (compat, status) in [
+        ("none", "[200, 0, 0, 0, 0, 0, 0, 0]"),
+        ("fastedge", "[0, 200]"),
+    ] {
+        let host = start(behind(&origin, &["filter"]).line(&format!("compat = {compat:?}")));
+        let answer = host.get("a.test", "/hello").expect(200);
+        assert_eq!(answer.header("x-seen"), Some("/hello"), "{compat}");
+        assert_eq!(answer.header("x-status"), Some(status), "{compat}");
+        // What instances share outlives them.
+        for count in 0..3 {
+            let text = host.get("a.test", "/shared").expect(200).text();
+            assert!(text.starts_with(&format!("{count} Ok")), "{text}");
         }
     }
 }
 
 #[test]
-fn assemblyscript() {
-    let program = program("filter-as");
-    let (context, log) = context(Compat::Fastedge);
-    let (status, text) = answer(&program, &context, "/denied");
-    assert_eq!((status, &*text), (403, "denied\n"));
-    let mut it = exchange("/page", &[]);
-    for phase in [Phase::RequestHeaders, Phase::ResponseHeaders] {
-        once(&program, &context, phase, &mut it).unwrap();
+fn filters_have_the_tenants_services() {
+    let origin = Origin::start();
+    let tenant = behind(&origin, &["filter"])
+        .env("NAME", "shop")
+        .line("kv = [{ name = 'shop' }]")
+        .line("config = { colour = 'blue' }");
+    let host = start(tenant);
+    let told = host.get("a.test", "/services").expect(200).text();
+    assert!(told.contains("Some(\"shop\")"), "{told}");
+    assert!(told.contains("Ok(None)"), "{told}");
+    let config = host.get("a.test", "/config").expect(200).text();
+    assert_eq!(config, r#"{"colour":"blue"}"#);
+    host.get("a.test", "/log").expect(200);
+    for line in ["by standard output", "by the log"] {
+        host.wait_for_log(|it| it["line"].as_str().is_some_and(|text| text.contains(line)));
     }
-    assert_eq!(it.request_headers["x-as"], "/page shop s3cret");
-    assert_eq!(it.response_headers["x-as"], r#"{"colour":"red"}"#);
-    let lines = log.0.take();
-    assert!(
-        lines.iter().any(|line| line.contains("path /page")),
-        "{lines:?}"
+}
+
+#[test]
+fn filters_in_assemblyscript() {
+    let origin = Origin::start();
+    let tenant = behind(&origin, &["filter-as"])
+        .env("NAME", "shop")
+        .line("config = { a = 'b' }");
+    let host = start(tenant);
+    let answer = host.get("a.test", "/head").expect(200);
+    assert!(answer.text().contains("x-as: /head shop"), "{answer:?}");
+    assert_eq!(answer.header("x-as"), Some(r#"{"a":"b"}"#));
+    let answer = host.get("a.test", "/denied").expect(403);
+    assert_eq!(answer.text(), "denied\n");
+}
+
+/// The article's uses: who may download, who may upload, what depends on where the client is.
+#[test]
+fn downloads_and_uploads_are_let_in_by_signature() {
+    let origin = Origin::start();
+    let dir = tempfile::tempdir().unwrap();
+    let config = signed(dir.path(), &origin);
+    let host = config.cold().start();
+    ready(&host);
+    // HMAC-SHA256 of the path with the key, in hex.
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"the key");
+    let sign = |path: &str| {
+        let tag = hmac::sign(&key, path.as_bytes());
+        let digits = tag.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        digits.collect::<String>()
+    };
+    let mut client = host.connect();
+    let get = |client: &mut Client, path: &str, signature: &str| {
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nhost: a.test\r\nauthorization: {signature}\r\n\r\n"
+        ));
+        client.read_response()
+    };
+    let before = origin.connections();
+    assert_eq!(get(&mut client, "/hello", "00").status, 401);
+    assert_eq!(get(&mut client, "/hello", "").status, 401);
+    assert_eq!(get(&mut client, "/big", &sign("/hello")).status, 401);
+    assert_eq!(origin.connections(), before, "nothing of it went on");
+    assert_eq!(
+        get(&mut client, "/hello", &sign("/hello"))
+            .expect(200)
+            .text(),
+        "hello"
     );
+    let head = get(&mut client, "/head", &sign("/head")).expect(200).text();
+    assert!(!head.contains("authorization"), "{head}");
+    for (signature, status) in [(sign("/echo"), 200), ("00".to_owned(), 401)] {
+        let mut client = host.connect();
+        client.send(format!(
+            "POST /echo HTTP/1.1\r\nhost: a.test\r\nauthorization: {signature}\r\n\
+             content-length: 6\r\n\r\nupload"
+        ));
+        let answer = client.read_response().expect(status);
+        assert_eq!(answer.text() == "upload", status == 200);
+    }
+}
+
+fn signed(dir: &Path, origin: &Origin) -> Builder {
+    let run = |args: &[&str], input: &[u8]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input).unwrap();
+        child.wait_with_output().unwrap().stdout
+    };
+    let (key, sealed) = (dir.join("host.key"), dir.join("sealed"));
+    let made = run(&["secret", "new-key"], b"");
+    write_private(&key, &made);
+    let key_text = key.to_str().unwrap();
+    let args = [
+        "secret", "seal", "--tenant", "a", "--name", "key", "--key", key_text,
+    ];
+    write_private(&sealed, &run(&args, b"the key"));
+    let tenant = behind(origin, &["filter-authorize"])
+        .line(&format!("secret = [{{ name = 'key', file = {sealed:?} }}]"));
+    TestHost::builder()
+        .line("data", &format!("secret_key = {key:?}"))
+        .tenant(tenant)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create(true).mode(0o600);
+    std::io::Write::write_all(&mut options.open(path).unwrap(), bytes).unwrap();
+}
+
+#[test]
+fn filters_know_where_the_client_is() {
+    let origin = Origin::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("places.mmdb");
+    let record = serde_json::json!({ "country": { "iso_code": "LU" } });
+    std::fs::write(&file, database(&[("127.0.0.1", record)])).unwrap();
+    let host = TestHost::builder()
+        .line("geo", &format!("database = {file:?}"))
+        .tenant(behind(&origin, &["filter"]))
+        .cold()
+        .start();
+    ready(&host);
+    let told = host.get("a.test", "/properties").expect(200).text();
+    assert!(told.contains("LU"), "{told}");
 }

@@ -86,6 +86,8 @@ pub struct Host {
     pub geo: GeoPlaces,
     /// How tenants' data is kept.
     pub data: Data,
+    /// The socket that commands to the running host are sent to, if there is one.
+    pub admin_socket: Option<PathBuf>,
     /// How long a drain waits for requests in flight, in milliseconds.
     pub drain_ms: u64,
     /// The cells: [`DEFAULT_CELL`] first, then the others in file order. Never empty.

@@ -34,6 +34,8 @@ pub struct File {
     pub geo: Geo,
     /// `[data]`
     pub data: Data,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[[cell]]`
     pub cell: Vec<Spanned<Cell>>,
     /// `[[tenant]]`
@@ -273,6 +275,14 @@ pub struct Data {
     pub secret_key: Field<String>,
     /// All caches together.
     pub cache_mib_max: Field<i64>,
+}
+
+/// `[admin]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// The socket that commands are sent to.
+    pub socket: Field<String>,
 }
 
 /// `[tenant.egress]`

@@ -129,6 +129,7 @@ fn local_host(
             secret_key: None,
             is_lasting: false,
         },
+        admin_socket: None,
         drain_ms: limits::DRAIN_MS.default,
         cells: vec![Cell::default()],
         tenants,

@@ -77,6 +77,7 @@ impl Checker<'_, '_> {
             network: self.network(&file.egress),
             geo: self.geo(&file.geo),
             data: self.data(&file.data),
+            admin_socket: self.admin(&file.admin),
             drain_ms: self.limit("workers", &file.workers.drain_ms, &limits::DRAIN_MS),
             cells: self.cells(file),
             tenants: Vec::new(),
@@ -84,6 +85,21 @@ impl Checker<'_, '_> {
         self.cells_fit(file, &host);
         host.tenants = tenant::check_all(self, &file.tenant, &host.workers(), &host.cells);
         host
+    }
+
+    fn admin(&mut self, raw: &raw::Admin) -> Option<PathBuf> {
+        const KEY: &str = "admin.socket";
+        let name = raw.socket.as_ref()?;
+        let path = self.dir.join(name.get_ref());
+        let report = &mut self.report;
+        if path.as_os_str().len() > limits::SOCKET_PATH_BYTES_MAX {
+            let right = format!("a path of at most {} bytes", limits::SOCKET_PATH_BYTES_MAX);
+            report.value(name.span(), KEY, "too long for a socket", right);
+        } else if !path.parent().is_some_and(Path::is_dir) {
+            let right = "a file in a directory that exists";
+            report.value(name.span(), KEY, "its directory does not exist", right);
+        }
+        Some(path)
     }
 
     fn listen(&mut self, raw: &raw::Listen) -> Vec<SocketAddr> {

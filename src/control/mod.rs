@@ -54,6 +54,17 @@ pub enum ToWorker {
         /// Where this host is.
         pop: Facts,
     },
+    /// Forget answers of the tenant's origin that are kept, and say how many: [`FromWorker::Purged`].
+    Purge {
+        /// The number that the answer has.
+        id: u64,
+        /// The tenant's name.
+        tenant: String,
+        /// Which ones.
+        what: Purge,
+        /// They are only stale from now on.
+        soft: bool,
+    },
     /// A listening socket to accept from; its descriptor comes with it.
     Listener,
     /// Accept no more: the front does from now on.
@@ -183,6 +194,62 @@ pub enum FromWorker {
     Committed,
     /// Everything in flight is finished.
     Drained,
+    /// So many answers were forgotten.
+    Purged {
+        /// The number of the message that asked for it.
+        id: u64,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Answers of an origin that are to be forgotten.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purge {
+    /// That of one URL.
+    Url(String),
+    /// Those of all URLs that begin so.
+    Prefix(String),
+    /// Those with this tag: `surrogate-key` or `cache-tag`.
+    Tag(String),
+    /// All of them.
+    All,
+}
+
+/// A command to the supervisor, by its socket: one line of JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AdminCall {
+    /// Forget answers of a tenant's origin.
+    Purge {
+        /// The tenant's name.
+        tenant: String,
+        /// Which ones.
+        what: Purge,
+        /// They are only stale from now on, and asked about when they are next wanted.
+        soft: bool,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminReply {
+    /// It is done.
+    Purged {
+        /// Answers that were forgotten.
+        purged: u64,
+        /// Workers that have said so.
+        workers: usize,
+        /// Workers that have said nothing in time.
+        silent: usize,
+    },
+    /// Nothing was done.
+    Refused {
+        /// Why, in one line.
+        error: String,
+    },
 }
 
 /// Supervisor to broker.

@@ -217,7 +217,7 @@ mod tests {
         ] {
             let mut out = Vec::new();
             let framed = request_framing(&method, length);
-            encode_request(&mut out, &method, "/p?q", "a.test:81", &headers, framed);
+            encode_request(&mut out, &method, "/p?q", b"a.test:81", &headers, framed);
             let expected = format!(
                 "{method} /p?q HTTP/1.1\r\nhost: a.test:81\r\naccept: */*\r\nx-a: b\r\n{framing}\r\n"
             );

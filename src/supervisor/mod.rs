@@ -26,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod backoff;
 mod cells;
 mod child;

@@ -65,6 +65,7 @@ impl Supervisor {
                 }
             }
             self.hear();
+            self.administer();
             self.reap(phase)?;
             if phase == Phase::Draining {
                 self.stop_drained();
@@ -146,6 +147,13 @@ impl Supervisor {
                 fds.push(PollFd::new(child.as_fd(), wanted));
             }
         }
+        for fd in self.admin.fds() {
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+        }
+        deadline_ns = [deadline_ns, self.admin.deadline_ns()]
+            .into_iter()
+            .flatten()
+            .min();
         let timeout = match deadline_ns {
             None => PollTimeout::NONE,
             Some(at) => {
@@ -169,9 +177,10 @@ impl Supervisor {
     /// Takes what the children said.
     fn hear(&mut self) {
         let mut isolated = Vec::new();
-        let workers = self.workers.values_mut();
-        let workers = workers.map(|worker| ("worker", &mut worker.slot));
-        for (kind, slot) in workers.chain([("front", &mut self.front.slot)]) {
+        let workers = self.workers.iter_mut();
+        let workers = workers.map(|(index, worker)| (*index, "worker", &mut worker.slot));
+        // The front has no place among the workers.
+        for (index, kind, slot) in workers.chain([(usize::MAX, "front", &mut self.front.slot)]) {
             let Some(child) = &mut slot.child else {
                 continue;
             };
@@ -183,6 +192,7 @@ impl Supervisor {
                         child.uncommitted = child.uncommitted.saturating_sub(1);
                     }
                     FromWorker::Drained => child.drained = true,
+                    FromWorker::Purged { id, count } => self.admin.purged(index, id, count),
                 }
             }
         }

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use crate::config::{DEFAULT_CELL, Host};
 use crate::control::{Start, ToBroker, ToWorker};
 use crate::isolation;
+use crate::supervisor::admin::Admin;
 use crate::supervisor::backoff::Backoff;
 use crate::supervisor::cells::Cells;
 use crate::supervisor::child::{Child, Message};
@@ -72,6 +73,8 @@ pub(super) struct Supervisor {
     pub(super) leaving: Leaving,
     /// Databases of places, as workers get them.
     pub(super) databases: Databases,
+    /// How commands come in.
+    pub(super) admin: Admin,
     pub(super) http: Vec<std::net::SocketAddr>,
     /// What each kind of process has of each layer of isolation, as it was last said.
     pub(super) isolation: BTreeMap<&'static str, String>,
@@ -99,6 +102,8 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
     roster.apply(&host.tenants, &cells);
     let databases = geo::read(&host.geo).map_err(system("reading databases"))?;
     let (http, listeners) = open_listeners(&host)?;
+    let admin = Admin::open(host.admin_socket.as_deref());
+    let admin = admin.map_err(system("listening at admin.socket"))?;
     // The sockets are open; what is left takes no more than this.
     let layers = isolation::supervisor::lockdown();
     layers
@@ -120,6 +125,7 @@ pub(super) fn supervisor(host: Host, pid_dir: Option<&Path>) -> Result<Superviso
         front: Front::default(),
         leaving: Leaving::default(),
         databases,
+        admin,
         http,
         isolation: BTreeMap::new(),
         pids,

@@ -11,6 +11,7 @@
 //! looked at, and the whole response goes out in one write.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -135,6 +136,7 @@ pub async fn exchange(
         (Programs::Guest(program), _) => Handler::Guest(program),
         (Programs::Filters(filters), Some(origin)) => Handler::Origin(Way {
             origin: Rc::clone(origin),
+            facts: facts(core, &filters, reader),
             filters,
             client: reader.peer(),
         }),
@@ -232,6 +234,14 @@ pub async fn exchange(
         cpu_ns: meter.used_ns(),
         fuel: meter.fuel_used(),
         diag: notes.take_diag(),
+    }
+}
+
+/// What is known of a request's client, where filters may ask.
+fn facts<T>(core: &Core, filters: &[T], reader: &Reader) -> BTreeMap<String, String> {
+    match reader.peer() {
+        Some(client) if !filters.is_empty() => core.geo.borrow().facts(client),
+        _ => BTreeMap::new(),
     }
 }
 

@@ -212,6 +212,15 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
                     }
                 }
                 ToWorker::Leave { name } => core.tenants.leave(&name),
+                ToWorker::Purge {
+                    id,
+                    tenant,
+                    what,
+                    soft,
+                } => {
+                    let count = core.tenants.purge(&tenant, &what, soft);
+                    control.send(&FromWorker::Purged { id, count }, &[])?;
+                }
                 ToWorker::Geo { pop } => match Geo::new(std::mem::take(&mut fds), &pop) {
                     Ok(geo) => drop(core.geo.replace(geo)),
                     Err(error) => tracing::error!("geo: {error}"),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 use crate::config::Routes;
-use crate::control::{ArtifactMessage, Placed, owner_of, program_name};
+use crate::control::{ArtifactMessage, Placed, Purge, owner_of, program_name};
 use crate::worker::egress::Network;
 use crate::worker::log::Log;
 use crate::worker::tenant::{ProgramCell, Tenant};
@@ -68,6 +68,13 @@ impl Tenants {
         if let Some(tenant) = self.by_name.borrow().get(name) {
             tenant.leaving.set(true);
         }
+    }
+
+    /// Forgets answers of a tenant's origin; how many.
+    pub fn purge(&self, name: &str, what: &Purge, soft: bool) -> u64 {
+        let tenants = self.by_name.borrow();
+        let origin = tenants.get(name).and_then(|it| it.origin.as_ref());
+        origin.map_or(0, |origin| origin.purge(what, soft))
     }
 
     /// Puts the next table in force. Requests in flight keep the tenant they started with; an

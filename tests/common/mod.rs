@@ -32,7 +32,7 @@ mod client;
 mod component;
 mod config;
 mod host;
-mod mmdb;
+pub mod mmdb;
 mod names;
 mod origin;
 mod process;

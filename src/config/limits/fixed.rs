@@ -29,6 +29,7 @@ macro_rules! fixed {
 
 fixed! {
     // Configuration.
+    SOCKET_PATH_BYTES_MAX: usize = 107, "bytes", "Path of a Unix socket: sockaddr_un has 108, with the NUL at its end.";
     FILTERS_MAX: usize = 8, "filters", "On the way to one tenant's origin; each has an instance in each of its requests.";
     ORIGIN_SERVERS_MAX: usize = 16, "servers", "Origin servers of one tenant; more belong behind a name or a balancer of their own.";
     CONFIG_FILE_BYTES_MAX: u64 = 16 << 20, "bytes", "A configuration or profile file; 10,000 tenants of 1 KiB each fit.";
@@ -173,6 +174,11 @@ fixed! {
     ORIGIN_FAILURES_MAX: u32 = 3, "failures", "In a row, and an origin's server is left alone for 1 s; twice as long after each one more.";
     ORIGIN_ALONE_S_MAX: u64 = 60, "s", "The longest pause of an origin's server: it is used again within a minute of its repair.";
     PROXY_VISITS_MAX: usize = 3, "visits", "How often cdn-loop may name this software before a request is taken to go in circles: two tiers of it pass on to each other.";
+
+    // Commands to a running host.
+    ADMIN_CALLS_MAX: usize = 16, "calls", "Under way at once; others wait in the socket's queue.";
+    ADMIN_CALL_MS: u64 = 5_000, "ms", "From the connection to the reply; a worker in a long turn answers within 100.";
+    ADMIN_CALL_BYTES_MAX: usize = 64 << 10, "bytes", "A call's line; the longest has one URL.";
 
     // Answers of origins that are kept.
     HTTP_CACHE_WORKER_BYTES: u64 = 256 << 20, "bytes", "Of one worker's response caches together.";

@@ -17,7 +17,7 @@ use super::*;
 use crate::config::Profile;
 use crate::engine::settings::compile_counting;
 use crate::engine::{Engines, Meter};
-use crate::guest::{Grants, LineSink, Notes, Stream};
+use crate::guest::{Grants, LineSink, Notes, RequestId, RequestIds, Stream};
 
 /// What every filter here has: a memory of one page, whose second half it allocates from, one behind
 /// the other.
@@ -58,12 +58,12 @@ fn load(bytes: &[u8], fuel: bool) -> Result<Program, String> {
 pub(super) struct Seen(RefCell<Vec<String>>);
 
 impl LineSink for Seen {
-    fn line(&self, stream: Stream, line: &[u8]) {
+    fn line(&self, _: RequestId, stream: Stream, line: &[u8]) {
         let line = format!("{} {}", stream.name(), String::from_utf8_lossy(line));
         self.0.borrow_mut().push(line);
     }
 
-    fn dropped(&self, bytes: usize) {
+    fn dropped(&self, _: RequestId, bytes: usize) {
         self.0.borrow_mut().push(format!("dropped {bytes}"));
     }
 }
@@ -97,6 +97,7 @@ fn context(grants: Grants) -> (Context, Rc<Seen>) {
         outbound: None,
         services: None,
         shared: Some(Rc::default()),
+        request: RequestIds::default().next(),
     };
     (context, seen)
 }

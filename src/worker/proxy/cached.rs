@@ -20,11 +20,12 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::origin::Origin;
 use super::upload::Upload;
+use crate::control;
 use crate::fault::Reason;
 use crate::guest::{Failure, Response};
 use crate::worker::http_cache::{
-    Answer, Body, CacheStatus, Demand, Fill, Lookup, Now, ORIGIN_METHOD, OriginHead, Outcome,
-    PassReason, Request, Tenant, Writer, strip,
+    Answer, Body, CacheStatus, Demand, Fill, How, Lookup, Now, ORIGIN_METHOD, OriginHead, Outcome,
+    PassReason, Purge, Request, Tenant, Writer, strip,
 };
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -89,12 +90,38 @@ fn now() -> Now {
 fn url(parts: &Parts) -> String {
     let host = parts.headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let host = host
-        .strip_suffix(":80")
-        .unwrap_or(host)
-        .to_ascii_lowercase();
     let target = parts.uri.path_and_query().map_or("/", |it| it.as_str());
+    key(host, target)
+}
+
+fn key(host: &str, target: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let host = host.strip_suffix(":80").unwrap_or(&host);
     format!("http://{host}{target}")
+}
+
+/// The key of a URL, or of its beginning, as an operator writes it: with a scheme or without.
+fn key_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match rest.find(['/', '?']) {
+        Some(end) if rest[end..].starts_with('/') => key(&rest[..end], &rest[end..]),
+        Some(end) => key(&rest[..end], &format!("/{}", &rest[end..])),
+        None => key(rest, "/"),
+    }
+}
+
+/// Forgets answers that are kept; how many.
+pub(super) fn purge(cache: &Tenant, what: &control::Purge, soft: bool) -> u64 {
+    let how = match soft {
+        true => How::MakeStale,
+        false => How::Remove,
+    };
+    match what {
+        control::Purge::Url(url) => cache.purge(Purge::Url(&key_of(url)), how, now()),
+        control::Purge::Prefix(prefix) => cache.purge(Purge::Prefix(&key_of(prefix)), how, now()),
+        control::Purge::Tag(tag) => cache.purge(Purge::Tag(tag), how, now()),
+        control::Purge::All => cache.purge(Purge::All, how, now()),
+    }
 }
 
 /// Asks the origin for everyone who wants the same.
@@ -276,5 +303,24 @@ impl http_body::Body for Read {
     fn size_hint(&self) -> SizeHint {
         self.length
             .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_as_operators_write_them() {
+        for (written, expected) in [
+            ("https://Shop.Example/a?b", "http://shop.example/a?b"),
+            ("http://shop.example:80/a", "http://shop.example/a"),
+            ("shop.example/a/", "http://shop.example/a/"),
+            ("shop.example", "http://shop.example/"),
+            ("shop.example?q", "http://shop.example/?q"),
+            ("http://shop.example:8080", "http://shop.example:8080/"),
+        ] {
+            assert_eq!(key_of(written), expected);
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! filters let through, so that one that waits for the whole body can still change the fields, or answer
 //! something else.
 
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
@@ -37,18 +38,27 @@ use crate::guest::filter::Exchange;
 use crate::guest::{Failure, Outbound, Phase, Responder, Response};
 use crate::worker::inbound::RequestBody;
 
+/// Who sends a request.
+pub struct Client {
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// What is known of it, by names of properties.
+    pub facts: BTreeMap<String, String>,
+}
+
 /// Takes a request through the filters, to the origin and back.
 ///
 /// # Errors
 /// When a filter fails, or no server answered.
 pub async fn serve(
     origin: &Rc<Origin>,
-    client: Option<IpAddr>,
+    client: Client,
     mut chain: Chain,
     request: http::Request<RequestBody>,
     respond: Responder,
 ) -> Result<(), Failure> {
     let (parts, body) = request.into_parts();
+    let address = client.address;
     let mut exchange = exchange(parts, client, origin);
     let is_whole = body.is_end_stream();
     let answer = chain
@@ -64,7 +74,7 @@ pub async fn serve(
         // It may come out longer or shorter.
         parts.headers.remove(header::CONTENT_LENGTH);
     }
-    forward::request(&mut parts, client)?;
+    forward::request(&mut parts, address)?;
     let response = if filters_body {
         let (sender, filtered) = channel();
         let sent = to.send(parts, filtered);
@@ -127,7 +137,7 @@ impl<'o> To<'o> {
 }
 
 /// A request as filters see it.
-fn exchange(parts: Parts, client: Option<IpAddr>, origin: &Origin) -> Exchange {
+fn exchange(parts: Parts, client: Client, origin: &Origin) -> Exchange {
     let authority = parts.headers.get(header::HOST);
     let authority = authority.and_then(|host| host.to_str().ok());
     let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
@@ -137,7 +147,8 @@ fn exchange(parts: Parts, client: Option<IpAddr>, origin: &Origin) -> Exchange {
         authority: authority.unwrap_or_default().to_owned(),
         path: path.to_owned(),
         request_headers: parts.headers,
-        client_ip: client,
+        client_ip: client.address,
+        facts: client.facts,
         upstream: origin.authority(),
         ..Exchange::default()
     }

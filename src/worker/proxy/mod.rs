@@ -17,11 +17,13 @@ mod forward;
 mod origin;
 mod upload;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use http_body_util::BodyExt;
 
+use self::filtered::Client;
 use self::filters::Chain;
 pub use self::origin::Origin;
 use self::upload::Upload;
@@ -38,6 +40,8 @@ pub struct Way {
     pub filters: Vec<(Rc<Program>, Hooks)>,
     /// Who sends this one.
     pub client: Option<IpAddr>,
+    /// What is known of that one, by names of properties.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// Passes a request on, and gives its answer to whoever waits for it.
@@ -47,7 +51,11 @@ pub struct Way {
 pub async fn pass_on(way: Way, call: Invocation<RequestBody>) -> Result<(), Failure> {
     if !way.filters.is_empty() {
         let chain = Chain::new(way.filters, call.context);
-        return filtered::serve(&way.origin, way.client, chain, call.request, call.respond).await;
+        let client = Client {
+            address: way.client,
+            facts: way.facts,
+        };
+        return filtered::serve(&way.origin, client, chain, call.request, call.respond).await;
     }
     let (mut parts, body) = call.request.into_parts();
     forward::request(&mut parts, way.client)?;

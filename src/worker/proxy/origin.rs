@@ -14,8 +14,10 @@ use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
+use super::cached;
 use super::upload::Upload;
 use crate::config::{self, Destination, OriginHost, limits};
+use crate::control::Purge;
 use crate::fault::Reason;
 use crate::guest::{Failure, Response};
 use crate::scheduler::Account;
@@ -75,6 +77,13 @@ impl Origin {
             servers,
             next: Cell::new(0),
         })
+    }
+
+    /// Forgets answers that are kept; how many.
+    pub fn purge(&self, what: &Purge, soft: bool) -> u64 {
+        self.cache
+            .as_ref()
+            .map_or(0, |cache| cached::purge(cache, what, soft))
     }
 
     /// How its first server is named in a URL.

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
+use super::body::Aborted;
+use super::status::Forward;
+use super::wait::Waiter;
 use super::*;
 
 /// Enough that nothing is evicted.

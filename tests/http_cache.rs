@@ -1,0 +1,224 @@
+//! Answers of an origin that are kept: what the origin is asked, and what clients get.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in a test, a panic is the report"
+)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+
+use common::{Response, Tenant, TestHost};
+
+/// An origin that answers each request with these fields and a body that says which request it was. A
+/// path of `/slow` is answered once `open` is called.
+struct Counting {
+    url: String,
+    asked: Arc<AtomicUsize>,
+    gate: Arc<Mutex<()>>,
+    last: Arc<Mutex<String>>,
+}
+
+impl Counting {
+    fn start(fields: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let it = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            asked: Arc::default(),
+            gate: Arc::default(),
+            last: Arc::default(),
+        };
+        let (asked, gate, last) = (it.asked.clone(), it.gate.clone(), it.last.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (asked, gate, last) = (asked.clone(), gate.clone(), last.clone());
+                thread::spawn(move || answer(stream, fields, &asked, &gate, &last));
+            }
+        });
+        it
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn answer(
+    mut stream: TcpStream,
+    fields: &str,
+    asked: &AtomicUsize,
+    gate: &Mutex<()>,
+    last: &Mutex<String>,
+) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let count = asked.fetch_add(1, Ordering::SeqCst) + 1;
+        if head.starts_with("GET /slow") {
+            drop(gate.lock().unwrap());
+        }
+        let is_known = head.contains("if-none-match: \"1\"");
+        *last.lock().unwrap() = head;
+        let body = format!("answer {count}");
+        let text = match is_known {
+            true => format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n"),
+            false => {
+                let length = body.len();
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{fields}\r\n{body}")
+            }
+        };
+        if stream.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn keeping(origin: &Counting) -> TestHost {
+    let tenant = Tenant::passed_on("a", &[&origin.url])
+        .limit("concurrency", 2_000)
+        .limit("queue", 2_000);
+    TestHost::builder().tenant(tenant).cold().start()
+}
+
+fn ask(host: &TestHost, method: &str, path: &str, fields: &str) -> Response {
+    let mut client = host.connect();
+    client.send(format!(
+        "{method} {path} HTTP/1.1\r\nhost: a.test\r\n{fields}\r\n"
+    ));
+    client.read_response()
+}
+
+#[test]
+fn what_may_be_kept_is_asked_for_once() {
+    let origin = Counting::start("cache-control: max-age=60\r\netag: \"1\"\r\n");
+    let host = keeping(&origin);
+    let first = ask(&host, "GET", "/page", "").expect(200);
+    assert_eq!(first.text(), "answer 1");
+    let status = first.header("cache-status").unwrap();
+    assert!(status.starts_with("skep; fwd=uri-miss"), "{status}");
+    let second = ask(&host, "GET", "/page", "").expect(200);
+    assert_eq!(second.text(), "answer 1");
+    let status = second.header("cache-status").unwrap();
+    assert!(status.starts_with("skep; hit"), "{status}");
+    assert_eq!(second.header("age"), Some("0"));
+    assert_eq!(second.header("content-length"), Some("8"));
+    let not_modified = ask(&host, "GET", "/page", "if-none-match: \"1\"\r\n");
+    assert_eq!(not_modified.status, 304);
+    let part = ask(&host, "GET", "/page", "range: bytes=0-2\r\n").expect(206);
+    assert_eq!(part.text(), "ans");
+    assert_eq!(part.header("content-range"), Some("bytes 0-2/8"));
+    assert_eq!(origin.asked(), 1);
+    // Another URL is another answer; what a client does not want to have from here is asked for.
+    ask(&host, "GET", "/page?x", "").expect(200);
+    ask(&host, "GET", "/page", "cache-control: no-store\r\n").expect(200);
+    assert_eq!(origin.asked(), 3);
+    // What changes something is passed on, and what was kept is not served any more.
+    ask(&host, "DELETE", "/page", "").expect(200);
+    assert_eq!(
+        ask(&host, "GET", "/page", "").expect(200).text(),
+        "answer 5"
+    );
+}
+
+#[test]
+fn what_is_stale_is_asked_about() {
+    let origin = Counting::start("cache-control: max-age=0\r\netag: \"1\"\r\n");
+    let host = keeping(&origin);
+    assert_eq!(
+        ask(&host, "GET", "/page", "").expect(200).text(),
+        "answer 1"
+    );
+    let again = ask(&host, "GET", "/page", "").expect(200);
+    assert_eq!(again.text(), "answer 1", "the origin said that it still is");
+    assert_eq!(origin.asked(), 2);
+    assert!(origin.last.lock().unwrap().contains("if-none-match: \"1\""));
+}
+
+#[test]
+fn what_is_private_is_nobody_elses() {
+    for fields in [
+        "cache-control: private, max-age=60\r\n",
+        "cache-control: no-store\r\n",
+        "cache-control: max-age=60\r\nset-cookie: id=1\r\n",
+        "cache-control: max-age=60\r\nvary: *\r\n",
+    ] {
+        let origin = Counting::start(fields);
+        let host = keeping(&origin);
+        for count in 1..4 {
+            let answer = ask(&host, "GET", "/page", "").expect(200);
+            assert_eq!(answer.text(), format!("answer {count}"), "{fields}");
+        }
+    }
+    // And no tenant has another's.
+    let origin = Counting::start("cache-control: max-age=60\r\n");
+    let host = TestHost::builder()
+        .tenant(Tenant::passed_on("a", &[&origin.url]))
+        .tenant(Tenant::passed_on("b", &[&origin.url]))
+        .cold()
+        .start();
+    assert_eq!(host.get("a.test", "/x").expect(200).text(), "answer 1");
+    assert_eq!(host.get("b.test", "/x").expect(200).text(), "answer 2");
+}
+
+#[test]
+fn a_herd_makes_one_request() {
+    const HERD: usize = 200;
+    let origin = Counting::start("cache-control: max-age=60\r\n");
+    let host = keeping(&origin);
+    let closed = origin.gate.lock().unwrap();
+    let start = Barrier::new(HERD);
+    thread::scope(|scope| {
+        let one = || {
+            let mut client = host.connect();
+            start.wait();
+            client.send("GET /slow HTTP/1.1\r\nhost: a.test\r\n\r\n");
+            client.read_response().expect(200).text()
+        };
+        let all: Vec<_> = (0..HERD).map(|_| scope.spawn(one)).collect();
+        while origin.asked() == 0 {
+            thread::yield_now();
+        }
+        drop(closed);
+        for one in all {
+            assert_eq!(one.join().unwrap(), "answer 1");
+        }
+    });
+    assert_eq!(origin.asked(), 1);
+}
+
+#[test]
+fn one_that_leaves_takes_nobody_with_it() {
+    let origin = Counting::start("cache-control: max-age=60\r\n");
+    let host = keeping(&origin);
+    let closed = origin.gate.lock().unwrap();
+    let mut first = host.connect();
+    first.send("GET /slow HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    while origin.asked() == 0 {
+        thread::yield_now();
+    }
+    let mut second = host.connect();
+    second.send("GET /slow HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    drop(first);
+    drop(closed);
+    let text = second.read_response().expect(200).text();
+    assert!(text.starts_with("answer "), "{text}");
+}
+
+#[test]
+fn a_tenant_without_a_cache_has_none() {
+    let origin = Counting::start("cache-control: max-age=60\r\n");
+    let tenant = Tenant::passed_on("a", &[&origin.url]).limit("http_cache_bytes", 0);
+    let host = TestHost::builder().tenant(tenant).cold().start();
+    for count in 1..4 {
+        let answer = host.get("a.test", "/page").expect(200);
+        assert_eq!(answer.text(), format!("answer {count}"));
+        assert_eq!(answer.header("cache-status"), None);
+    }
+}
