@@ -311,7 +311,7 @@ fn compile_refuses_what_cannot_be_served() {
     let cases = [
         (
             "core.wasm",
-            "a core WebAssembly module, not a component: build it for wasm32-wasip2",
+            "a core WebAssembly module, neither a component nor a proxy-wasm filter: build it for wasm32-wasip2",
         ),
         ("empty.wasm", "not a WebAssembly component"),
         ("text.wasm", "not a WebAssembly component"),

@@ -175,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn pseudo_fields_say_where_a_call_goes() {
         let api = ["api.example", "default.example"];
         let cases: [([&str; 2], &[(&str, &str)], Option<&str>); 12] = [

@@ -148,6 +148,12 @@ fn optional<P: WasmParams, R: WasmResults>(
     }
 }
 
+/// Of a phase: the context, how many fields or bytes there are, whether nothing follows; an action.
+type Hook = TypedFunc<(u32, u32, u32), u32>;
+
+/// The context, the call's token, how many fields, bytes and trailers its answer has.
+type Callback = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+
 /// The functions of an instance that the host calls.
 pub(super) struct Exports {
     pub(super) initialize: Option<TypedFunc<(), ()>>,
@@ -155,8 +161,8 @@ pub(super) struct Exports {
     pub(super) vm_start: Option<TypedFunc<(u32, u32), u32>>,
     pub(super) configure: Option<TypedFunc<(u32, u32), u32>>,
     /// In the order of [`Phase::ALL`].
-    pub(super) phases: [Option<TypedFunc<(u32, u32, u32), u32>>; 4],
-    pub(super) call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    pub(super) phases: [Option<Hook>; 4],
+    pub(super) call_response: Option<Callback>,
     pub(super) done: Option<TypedFunc<u32, u32>>,
     pub(super) log: Option<TypedFunc<u32, ()>>,
     pub(super) delete: Option<TypedFunc<u32, ()>>,

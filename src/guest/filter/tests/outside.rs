@@ -196,10 +196,9 @@ impl Services for Kept {
             Ask::Cache(CacheAsk::Expire { ttl_ms, .. }) => Ok(Given::Bool(ttl_ms == 5)),
             Ask::Cache(CacheAsk::Exists { .. }) => Ok(Given::Bool(true)),
             Ask::Cache(CacheAsk::Purge | CacheAsk::PurgePrefix { .. }) => Ok(Given::Count(7)),
-            Ask::Cache(CacheAsk::Set { ttl_ms, .. }) => match ttl_ms {
-                None => Ok(Given::Done),
-                Some(_) => Err(Refused::NotGranted),
-            },
+            Ask::Cache(CacheAsk::Set {
+                ttl_ms: Some(_), ..
+            }) => Err(Refused::NotGranted),
             _ => Ok(Given::Done),
         };
         Box::pin(std::future::ready(given))
