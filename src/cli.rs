@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each word of it means.
 
+mod new;
 mod secret;
 mod tune;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Budget, Compat, Egress, EgressRule, Store};
 
+pub use new::NewArgs;
 pub use secret::{SealArgs, SecretAction, SecretArgs};
 pub use tune::{ApplyArgs, RevertArgs, SearchArgs, ShownArgs, TargetArgs, TuneAction, TuneArgs};
 
@@ -32,6 +34,7 @@ pinned worker per core, each within its budget of CPU, time and memory.";
 const EXAMPLES: &str = "\
 Examples:
   skep demo                          serve built-in programs, to look around
+  skep new                           list what a program can begin with
   skep run app.wasm                  serve the component you are writing
   skep check --config skep.toml      find everything wrong with a configuration
   skep serve --config skep.toml      serve it
@@ -52,6 +55,9 @@ pub enum Command {
     /// Serve one component, for the person who writes it
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Write a new program from a template, or list the templates
+    #[command(after_help = new::EXAMPLES)]
+    New(NewArgs),
     /// Check a configuration and say everything that is wrong with it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigArgs),
@@ -347,6 +353,8 @@ mod tests {
             "skep check -c a.toml",
             "skep run a.wasm --env A=1 --env B=x=y --cpu-ms 5 --wall-ms 10 --memory-mib 1",
             "skep run a.wasm --egress allow-all --egress https://a.test --ca-file ca.pem",
+            "skep new",
+            "skep new a --template wasi-http-rust",
             "skep compile a.wasm -o a.cwasm --profile density",
             "skep tune show --root /r --json",
             "skep tune check -c a.toml --profile latency --with smt --without xps --settings d",
@@ -374,6 +382,8 @@ mod tests {
             "skep run a.wasm --env =1",
             "skep run a.wasm --cpu-ms -1",
             "skep run a.wasm --egress ftp://a",
+            "skep new --template wasi-http-rust",
+            "skep new a b",
             "skep compile a.wasm",
             "skep tune",
             "skep tune apply --json",

@@ -1,5 +1,6 @@
 //! What each subcommand does, in terms of the other modules.
 
+mod new;
 mod secret;
 mod tune;
 
@@ -18,6 +19,7 @@ use crate::sys::channel::Channel;
 use crate::sys::process;
 use crate::{demo as demo_tenants, supervisor, worker as worker_process};
 
+pub use new::new;
 pub use secret::secret;
 pub use tune::tune;
 
