@@ -9,7 +9,7 @@ use wstd::http::{Body, Method, Request, Response, StatusCode};
 /// The longest side, in pixels, of what comes in and of what goes out.
 const SIDE_MAX: u32 = 4096;
 /// What decoding may allocate: an image of few bytes can have many pixels.
-const DECODED_BYTES_MAX: u64 = 48 << 20;
+const DECODED_BYTES_MAX: u64 = 40 << 20;
 
 #[wstd::http_server]
 async fn main(mut request: Request<Body>) -> Result<Response<Body>> {
