@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each word of it means.
 
+mod new;
 mod run;
 mod secret;
 mod tune;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::limits;
 
+pub use new::NewArgs;
 use run::parse_variable;
 pub use run::{RunArgs, StoreFlag};
 pub use secret::{SealArgs, SecretAction, SecretArgs};
@@ -35,6 +37,7 @@ pinned worker per core, each within its budget of CPU, time and memory.";
 const EXAMPLES: &str = "\
 Examples:
   skep demo                          serve built-in programs, to look around
+  skep new                           list what a program can begin with
   skep run app.wasm                  serve the component you are writing
   skep check --config skep.toml      find everything wrong with a configuration
   skep serve --config skep.toml      serve it
@@ -55,6 +58,9 @@ pub enum Command {
     /// Serve one component, for the person who writes it
     #[command(after_help = run::EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Write a new program from a template, or list the templates
+    #[command(after_help = new::EXAMPLES)]
+    New(NewArgs),
     /// Check a configuration and say everything that is wrong with it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigArgs),
@@ -281,9 +287,14 @@ mod tests {
             "skep run a.wasm --env A=1 --env B=x=y --cpu-ms 5 --wall-ms 10 --memory-mib 1",
             "skep run a.wasm --egress allow-all --egress https://a.test --ca-file ca.pem",
             "skep run a.wasm --dotenv --geo",
+            "skep run a.wasm --origin http://127.0.0.1:1 --origin https://b.test",
+            "skep purge shop --tag a --soft",
+            "skep purge shop --all -c a.toml",
             "skep run a.wasm --dotenv d --geo LU --watch",
             "skep run --watch --build make a.wasm --headers X-A=1 --rsp-headers X-B=2",
             "skep run -p 8080 -w a.wasm -e A=1 -s B=2 --kv-stores c=redis://d -m 128000000 --max-duration 5000 --wasi-http true",
+            "skep new",
+            "skep new a --template wasi-http-rust",
             "skep compile a.wasm -o a.cwasm --profile density",
             "skep tune show --root /r --json",
             "skep tune check -c a.toml --profile latency --with smt --without xps --settings d",
@@ -317,7 +328,12 @@ mod tests {
             "skep run a.wasm -w b.wasm",
             "skep run a.wasm --addr 127.0.0.1:1 -p 1",
             "skep run a.wasm --geo LUX",
+            "skep run a.wasm --origin b.test",
+            "skep purge shop",
+            "skep purge shop --all --tag a",
             "skep run a.wasm --build make",
+            "skep new --template wasi-http-rust",
+            "skep new a b",
             "skep compile a.wasm",
             "skep logs",
             "skep logs shop --lines 1000001",

@@ -1,6 +1,7 @@
 //! What each subcommand does, in terms of the other modules.
 
 mod logs;
+mod new;
 mod purge;
 mod run;
 mod secret;
@@ -21,6 +22,7 @@ use crate::sys::process;
 use crate::{demo as demo_tenants, supervisor, worker as worker_process};
 
 pub use logs::logs;
+pub use new::new;
 pub use purge::purge;
 pub use run::run;
 pub use secret::secret;

@@ -26,6 +26,7 @@ pub mod scheduler;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod templates;
 pub mod token_bucket;
 pub mod tune;
 pub mod worker;

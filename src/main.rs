@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo(&args),
         Command::Serve(args) => commands::serve(&args),
         Command::Run(args) => commands::run(&args),
+        Command::New(args) => commands::new(&args),
         Command::Check(args) => commands::check(&args),
         Command::Compile(args) => commands::compile(&args),
         Command::Tune(args) => commands::tune(&args),

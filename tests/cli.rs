@@ -182,7 +182,7 @@ fn path_of(guest_name: &str) -> String {
 #[test]
 fn help_names_everything() {
     let dir = directory();
-    let cases: [(&[&str], &[&str]); 6] = [
+    let cases: [(&[&str], &[&str]); 7] = [
         (
             &[],
             &["demo", "serve", "run", "check", "compile", "Exit codes"],
@@ -192,6 +192,10 @@ fn help_names_everything() {
             &["--addr <ADDR:PORT>", "[default: 127.0.0.1:8080]"],
         ),
         (&["serve"], &["-c, --config <FILE>", "SIGTERM", "SIGHUP"]),
+        (
+            &["new"],
+            &["[NAME]", "--template <TEMPLATE>", "skep new shop"],
+        ),
         (&["check"], &["-c, --config <FILE>"]),
         (
             &["run"],
@@ -237,7 +241,7 @@ fn help_names_everything() {
 #[test]
 fn wrong_usage_is_status_2() {
     let dir = directory();
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 12] = [
         (&[], "Usage: skep <COMMAND>"),
         (&["sevre"], "unrecognized subcommand 'sevre'"),
         (&["serve"], "--config <FILE>"),
@@ -248,6 +252,10 @@ fn wrong_usage_is_status_2() {
             "invalid value 'localhost' for '--addr",
         ),
         (&["demo", "--port", "1"], "unexpected argument '--port'"),
+        (
+            &["new", "--template", "image-resize"],
+            "arguments were not provided",
+        ),
         (&["run"], "<APP.wasm>"),
         (&["run", "a.wasm", "--env", "A"], "write NAME=VALUE"),
         (
@@ -346,6 +354,94 @@ fn compile_refuses_what_cannot_be_served() {
         1,
     );
     assert!(line.contains("creating no/such.cwasm"), "{line}");
+}
+
+// `skep new`; what it writes is built and served in tests/templates.rs.
+
+#[test]
+fn new_lists_templates() {
+    let dir = directory();
+    let output = run(&dir, &["new"]);
+    assert_eq!(output.status.code(), Some(0));
+    let listed = text(&output.stdout);
+    let names: Vec<_> = listed
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let templates: Vec<_> = skep::templates::TEMPLATES
+        .iter()
+        .map(|it| it.name)
+        .collect();
+    assert_eq!(names, templates);
+    // Who gave a name wants more than a list.
+    let output = run(&dir, &["new", "shop"]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(2), listed)
+    );
+    let said = "skep: new: shop of what? --template with one of these is right\n";
+    assert_eq!(text(&output.stderr), said);
+}
+
+#[test]
+fn new_writes_into_a_directory_where_nothing_is() {
+    let dir = directory();
+    let make = ["new", "shop", "--template", "wasi-http-rust"];
+    // An empty directory is as good as none.
+    fs::create_dir(dir.path().join("shop")).unwrap();
+    let output = run(&dir, &make);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = "cd shop\ncargo build --release --target wasm32-wasip2\n\
+                   skep run target/wasm32-wasip2/release/shop.wasm\n";
+    assert_eq!(text(&output.stdout), printed);
+    let manifest = dir.path().join("shop/Cargo.toml");
+    let written = fs::read_to_string(&manifest).unwrap();
+    assert!(
+        written.starts_with("[package]\nname = \"shop\"\n"),
+        "{written}"
+    );
+
+    fs::write(&manifest, "mine").unwrap();
+    let said = "skep: new: shop: is there already; the name of a new directory is right";
+    assert_eq!(refusal(&dir, &make, 2), said);
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
+    fs::write(dir.path().join("file"), "").unwrap();
+    let said = "skep: new: file: is there already; the name of a new directory is right";
+    assert_eq!(
+        refusal(&dir, &["new", "file", "--template", "wasi-http-rust"], 2),
+        said
+    );
+}
+
+#[test]
+fn new_says_in_one_line_why_not() {
+    let dir = directory();
+    for (name, template, said) in [
+        (
+            "shop",
+            "image",
+            "no template is named image; one of wasi-http-rust, ",
+        ),
+        (
+            "../shop",
+            "wasi-http-rust",
+            "../shop: not a name; 1 to 63 lower-case letters, ",
+        ),
+        (
+            "fn",
+            "wasi-http-rust",
+            "fn: a word of Rust or Cargo; another name is right",
+        ),
+        (
+            "wstd",
+            "wasi-http-rust",
+            "wstd: a crate that the program needs; another name is right",
+        ),
+    ] {
+        let line = refusal(&dir, &["new", name, "--template", template], 2);
+        assert!(line.starts_with(&format!("skep: new: {said}")), "{line}");
+        assert!(!dir.path().join(name).exists(), "{name}");
+    }
 }
 
 // `skep run`.

@@ -11,11 +11,12 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use common::{Response, Tenant, TestHost};
+use common::{Response, Tenant, TestHost, cores};
 
 /// An origin that answers each request with these fields and a body that says which request it was. A
 /// path of `/slow` is answered once `open` is called.
@@ -221,4 +222,66 @@ fn a_tenant_without_a_cache_has_none() {
         assert_eq!(answer.text(), format!("answer {count}"));
         assert_eq!(answer.header("cache-status"), None);
     }
+}
+
+#[test]
+fn answers_are_purged_by_url_prefix_and_tag() {
+    let origin = Counting::start("cache-control: max-age=60\r\nsurrogate-key: one two\r\n");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("admin.sock");
+    let host = TestHost::builder()
+        .workers(cores().len().min(2))
+        .line("admin", &format!("socket = {socket:?}"))
+        .tenant(Tenant::passed_on("a", &[&origin.url]).cores(cores().len().min(2)))
+        .cold()
+        .start();
+    let mut client = host.connect();
+    let mut get = |path: &str| {
+        let answer = client.get("a.test", path).expect(200);
+        assert_eq!(
+            answer.header("surrogate-key"),
+            None,
+            "tags are not handed on"
+        );
+        answer.text()
+    };
+    let config = host.dir().join("skep.toml");
+    let purge = |args: &[&str]| {
+        let mut skep = Command::new(env!("CARGO_BIN_EXE_skep"));
+        let output = skep
+            .args(["purge", "a", "--config"])
+            .arg(&config)
+            .args(args)
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        said
+    };
+    for (args, forgets) in [
+        (&["--url", "https://A.test/dir/page"][..], true),
+        (&["--url", "a.test/dir/other"], false),
+        (&["--prefix", "http://a.test/dir/"], true),
+        (&["--prefix", "http://b.test/"], false),
+        (&["--tag", "two"], true),
+        (&["--tag", "three"], false),
+        (&["--all"], true),
+        (&["--all", "--soft"], true),
+    ] {
+        let before = get("/dir/page");
+        assert_eq!(get("/dir/page"), before);
+        let said = purge(args);
+        let count = if forgets { "purged 1 " } else { "purged 0 " };
+        assert!(said.starts_with(count), "{args:?}: {said}");
+        assert_eq!(get("/dir/page") != before, forgets, "{args:?}");
+    }
+    let mut skep = Command::new(env!("CARGO_BIN_EXE_skep"));
+    let refused = skep
+        .args(["purge", "b", "--all", "--config"])
+        .arg(&config)
+        .output();
+    let refused = refused.unwrap();
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("no tenant b is served"), "{said}");
 }

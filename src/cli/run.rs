@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::DEFAULT_ADDRESS;
-use crate::config::{Budget, Compat, Egress, EgressRule, Facts, Store};
+use crate::config::{Budget, Compat, Destination, Egress, EgressRule, Facts, Store};
 
 pub(super) const EXAMPLES: &str = "\
 Needs no privileges and no configuration. The component answers for every host; what it prints
@@ -19,6 +19,7 @@ Examples:
   skep run app.wasm --addr 127.0.0.1:9000 --cpu-ms 50 --memory-mib 128
   skep run app.wasm --egress https://api.example.com --egress 10.0.0.0/8
   skep run app.wasm --kv default --secret API_KEY=s3cret --config REGION=eu
+  skep run filter.wasm --origin https://origin.example
   skep run fastedge.wasm --compat fastedge --dotenv --geo LU --kv stats=redis://127.0.0.1
   skep run -p 8080 -w fastedge.wasm -e GREETING=hi -s API_KEY=s3cret";
 
@@ -37,6 +38,10 @@ pub struct RunArgs {
     /// Port to listen on, at 127.0.0.1
     #[arg(short, long, value_name = "PORT", conflicts_with = "addr")]
     port: Option<u16>,
+    /// Server that requests are passed on to, through the component, which is a filter then; may be
+    /// repeated
+    #[arg(long, value_name = "URL", value_parser = parse_origin)]
+    pub origin: Vec<Destination>,
     /// Environment variable of the component; may be repeated, the last of a name counts
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = parse_variable)]
     pub env: Vec<(String, String)>,
@@ -115,6 +120,13 @@ fn parse_egress(text: &str) -> Result<EgressFlag, String> {
             Err(error) => Err(format!("{error}")),
         },
     }
+}
+
+fn parse_origin(text: &str) -> Result<Destination, String> {
+    let server = text.parse();
+    server.map_err(|wrong| {
+        format!("{wrong}; https://origin.example or http://10.0.0.5:8080 is right")
+    })
 }
 
 fn parse_compat(text: &str) -> Result<Compat, String> {

@@ -13,7 +13,7 @@ use self::dotenv::Dotenv;
 use self::watch::Watch;
 use super::{Failure, Result};
 use crate::cli::{RunArgs, StoreFlag};
-use crate::config::{GeoPlaces, Host, Secret};
+use crate::config::{GeoPlaces, HOOKS, Host, Origin, OriginFilter, OriginHost, Secret};
 use crate::worker::{self, Added, Reloader};
 
 /// `skep run`
@@ -28,6 +28,7 @@ pub fn run(args: &RunArgs) -> Result {
     let component = args.component();
     let mut host = Host::single(component.into(), args.address(), env, budget, egress)?;
     host.network.ca_file = args.ca_file.clone();
+    pass_on(&mut host, args);
     if let Some(facts) = &args.geo {
         host.geo = GeoPlaces {
             databases: Vec::new(),
@@ -47,6 +48,22 @@ pub fn run(args: &RunArgs) -> Result {
         eprintln!("skep: serving {name} on http://{address}");
     })?;
     Ok(())
+}
+
+/// With an origin, the component is a filter on the way there.
+fn pass_on(host: &mut Host, args: &RunArgs) {
+    let tenants = host.tenants.iter_mut().filter(|_| !args.origin.is_empty());
+    for tenant in tenants {
+        let filters = tenant.component.take().map(|component| OriginFilter {
+            component,
+            on: [true; HOOKS.len()],
+        });
+        tenant.origin = Some(Origin {
+            servers: args.origin.clone(),
+            host: OriginHost::Server,
+            filters: filters.into_iter().collect(),
+        });
+    }
 }
 
 /// What is watched. The component is built once before it is served; where that fails, an older one is.

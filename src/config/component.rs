@@ -50,13 +50,20 @@ pub(super) fn check(path: &Path) -> Result<(), (String, &'static str)> {
     }
 }
 
-/// The export of core modules that can be made components of: those of programs for Gcore FastEdge.
-const CORE_HANDLER: &[u8] = b"gcore:fastedge/http-handler#process";
+/// What the exports of core modules contain that can be served: programs for Gcore FastEdge, of which
+/// components are made, and filters.
+const CORE_EXPORTS: [&[u8]; 2] = [
+    b"gcore:fastedge/http-handler#process",
+    b"proxy_abi_version_",
+];
 
-/// Whether a core module seems to have it. Whether it does, the compiler says.
+/// The longest of them.
+const CORE_EXPORT_BYTES: usize = CORE_EXPORTS[0].len();
+
+/// Whether a core module seems to have one of them. Whether it does, the compiler says.
 fn has_handler(path: &Path) -> std::io::Result<bool> {
     let mut file = File::open(path)?.take(COMPONENT_BYTES_MAX);
-    let mut seen = Vec::with_capacity(SCAN_BYTES + CORE_HANDLER.len());
+    let mut seen = Vec::with_capacity(SCAN_BYTES + CORE_EXPORT_BYTES);
     loop {
         let kept = seen.len();
         if file
@@ -67,15 +74,13 @@ fn has_handler(path: &Path) -> std::io::Result<bool> {
         {
             return Ok(false);
         }
-        debug_assert!(kept < CORE_HANDLER.len());
-        if seen
-            .windows(CORE_HANDLER.len())
-            .any(|it| it == CORE_HANDLER)
-        {
+        debug_assert!(kept < CORE_EXPORT_BYTES);
+        let has = |name: &[u8]| seen.windows(name.len()).any(|it| it == name);
+        if CORE_EXPORTS.iter().copied().any(has) {
             return Ok(true);
         }
         // It may be cut here.
-        let passed = seen.len().saturating_sub(CORE_HANDLER.len() - 1);
+        let passed = seen.len().saturating_sub(CORE_EXPORT_BYTES - 1);
         seen.drain(..passed);
     }
 }

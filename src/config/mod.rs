@@ -57,6 +57,7 @@ pub(crate) use profile_file::read_text;
 pub use routes::Routes;
 pub(crate) use shape::read as read_shape;
 pub use single::Budget;
+pub(crate) use tenant::{NAME_RIGHT, is_name};
 pub use workers::{CoreProfile, Worker};
 
 /// A whole host, validated: every path absolute, every default filled in.

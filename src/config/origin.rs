@@ -24,7 +24,8 @@ pub struct Origin {
 /// One filter on the way to an origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OriginFilter {
-    /// Its module's file.
+    /// Its module's file; only who prepares it is told.
+    #[serde(skip)]
     pub component: PathBuf,
     /// Which of [`HOOKS`] it is called at, where it exports them.
     pub on: [bool; HOOKS.len()],

@@ -441,11 +441,11 @@ impl One<'_, '_, '_> {
     }
 }
 
-pub(super) const NAME_RIGHT: &str =
+pub(crate) const NAME_RIGHT: &str =
     "1 to 63 lower-case letters, digits and inner hyphens, starting with a letter";
 
 /// Lower-case letters, digits and inner hyphens, a letter first, at most 63 bytes.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     name.len() <= limits::TENANT_NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_lowercase())

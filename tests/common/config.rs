@@ -242,6 +242,7 @@ impl Builder {
             ("isolation", ""),
             ("egress", ""),
             ("geo", ""),
+            ("admin", ""),
             ("data", data),
         ] {
             let _ = writeln!(out, "[{section}]\n{own}");
