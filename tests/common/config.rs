@@ -99,6 +99,7 @@ impl Tenant {
 
     /// One key of `[tenant.limits]`.
     pub fn limit(mut self, key: &str, value: u64) -> Self {
+        self.limits.retain(|(known, _)| known != key);
         self.limits.push((key.to_owned(), value));
         self
     }

@@ -200,12 +200,14 @@ impl Filter {
             if matches!(action, Action::Continue) {
                 return Ok(Ended::With(Verdict::Continue));
             }
+            let mut was_called = false;
             // Every turn of the loops takes one call from those that a request may make.
             while self.active().calls.is_pending() {
                 if self.has_resumed() {
                     return Ok(Ended::With(Verdict::Continue));
                 }
                 self.deliver().await?;
+                was_called = true;
                 if let Some(verdict) = self.decided() {
                     return Ok(Ended::With(verdict));
                 }
@@ -216,7 +218,7 @@ impl Filter {
             if self.has_resumed() {
                 return Ok(Ended::With(Verdict::Continue));
             }
-            let was_called = self.active().calls.answered.take().is_some();
+            self.active().calls.answered = None;
             if self.compat == Compat::Fastedge && was_called {
                 continue;
             }
