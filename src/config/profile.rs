@@ -7,7 +7,6 @@ use super::limits::{
     STACKS_PER_CONCURRENT,
 };
 use super::stripes;
-use crate::control::Flavour;
 
 /// What one worker is tuned to. Read from a profile file; every value there carries its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -282,14 +281,17 @@ impl Profile {
         (stacks / STACKS_PER_CONCURRENT).clamp(1, self.running_max)
     }
 
-    /// Stacks of an engine's pool. Where filters run beside programs with one stack each, theirs that
-    /// have two are added; in the other engines every request may have two.
-    pub fn stacks(&self, flavour: Flavour) -> u32 {
-        let second = match flavour.engine() {
-            Flavour::P2 => u32::try_from(self.concurrent_max()).unwrap_or(self.slots),
-            _ => 0,
-        };
-        self.slots + second
+    /// Filters that run at once beside programs with one stack each: their second stacks are those of the
+    /// slots that nothing runs in.
+    pub fn filters_max(&self) -> usize {
+        let slots = (self.slots as usize).saturating_sub(self.decommit_batch);
+        slots.saturating_sub(self.running_max).max(1)
+    }
+
+    /// Stacks of an engine's pool: one for each slot, and for each filter beside them.
+    pub fn stacks(&self) -> u32 {
+        let needed = self.running_max + self.filters_max() + self.decommit_batch;
+        u32::try_from(needed).map_or(self.slots, |needed| needed.max(self.slots))
     }
 
     /// The most memory mappings that one worker has when every slot of its engines was used,
@@ -297,8 +299,7 @@ impl Profile {
     pub fn mappings_max(&self, fuel: bool) -> u64 {
         let pool = u64::from(self.slots) * (MAPPINGS_PER_SLOT + MAPPINGS_PER_STACK);
         let engines = if fuel { FLAVOURS } else { FLAVOURS - 1 };
-        let filters = self.concurrent_max() as u64 * MAPPINGS_PER_STACK;
-        engines * (pool + self.mappings_of_idle_stripes()) + filters + MAPPINGS_OTHER
+        engines * (pool + self.mappings_of_idle_stripes()) + MAPPINGS_OTHER
     }
 
     /// The same with this many tenants loaded: what `vm.max_map_count` has to allow.
@@ -341,15 +342,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_filter_has_a_second_stack() {
+        let check = |profile: &Profile, filters: usize, stacks: u32| {
+            assert_eq!(profile.filters_max(), filters, "{profile:?}");
+            assert_eq!(profile.stacks(), stacks, "{profile:?}");
+        };
+        let mut profile = Profile::find("balanced", Path::new("")).unwrap();
+        check(&profile, 499, 2_000);
+        profile.running_max = 1_990;
+        check(&profile, 9, 2_000);
+        // Nothing is left: then there is one stack more.
+        profile.running_max = 1_999;
+        check(&profile, 1, 2_001);
+    }
+
+    #[test]
     fn mappings_are_refused_one_above_the_limit() {
         let profile = Profile::find("balanced", Path::new("")).unwrap();
         // The engine that counts fuel is made only for those who want it.
         for (fuel, engines, raised) in [(false, 2, 32768), (true, 3, 65536)] {
-            let filters = 2 * profile.concurrent_max() as u64;
-            assert_eq!(
-                profile.mappings_max(fuel),
-                engines * 2_000 * 6 + filters + 1_024
-            );
+            assert_eq!(profile.mappings_max(fuel), engines * 2_000 * 6 + 1_024);
             let needed = profile.mappings_max(fuel) + 4 * 100;
             assert_eq!(profile.check_mappings_against(100, fuel, needed), Ok(()));
             let refused = profile.check_mappings_against(100, fuel, needed - 1);

@@ -21,5 +21,6 @@ mod stripes;
 pub use artifact::ArtifactError;
 pub use limiter::Allowance;
 pub use meter::Meter;
+pub(crate) use pool::Stacks;
 pub use pool::{Engines, Program, Proxy};
 pub use stripes::{Neighbours, Unproved};

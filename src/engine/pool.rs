@@ -43,8 +43,20 @@ pub struct Program {
     pub(crate) stripes: u64,
     /// Whether its code counts fuel, and stops without any.
     pub(crate) counts_fuel: bool,
-    /// Whether a request may need several stacks.
-    pub(crate) concurrent: bool,
+    /// The stacks that a request may need.
+    pub(crate) stacks: Stacks,
+}
+
+/// The stacks that a request of a program may need at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stacks {
+    /// One.
+    One,
+    /// Two, in an engine where every request may: what completes while the guest blocks has its own.
+    Two,
+    /// Two, beside programs that need one: a filter allocates on a second one, while the first is in a
+    /// host call.
+    Filter,
 }
 
 impl Program {
@@ -145,8 +157,11 @@ impl Engines {
             proxy,
             stripes: self.profile.stripes(),
             counts_fuel: flavour.counts_fuel(),
-            // A filter allocates on a second stack while the first is in a host call.
-            concurrent: flavour != Flavour::P2,
+            stacks: match flavour {
+                Flavour::P2 => Stacks::One,
+                Flavour::Filter => Stacks::Filter,
+                _ => Stacks::Two,
+            },
         }
     }
 

@@ -51,7 +51,7 @@ pub fn worker(flavour: Flavour, profile: &Profile, can_swap: bool) -> Config {
     let slots = profile.slots;
     pool.total_memories(slots * limits::MEMORIES_PER_COMPONENT)
         .total_tables(slots * limits::TABLES_PER_COMPONENT)
-        .total_stacks(profile.stacks(flavour))
+        .total_stacks(profile.stacks())
         .total_core_instances(slots * limits::CORE_INSTANCES_PER_COMPONENT)
         .total_component_instances(slots)
         .max_memory_size((profile.memory_mib_max << 20) as usize)

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::config::{Profile, limits};
-use crate::engine::Program;
+use crate::engine::{Program, Stacks};
 
 /// The worker's slots: requests that may run at once, and how many of those may be of programs that
 /// need several stacks each.
@@ -29,6 +29,7 @@ use crate::engine::Program;
 pub struct Slots {
     all: Rc<Pool>,
     concurrent: Rc<Pool>,
+    filters: Rc<Pool>,
 }
 
 /// What one tenant holds of a worker's slots, and what of it waits for one.
@@ -36,13 +37,14 @@ pub struct Slots {
 pub struct Holder {
     all: Rc<Held>,
     concurrent: Rc<Held>,
+    filters: Rc<Held>,
 }
 
 /// The slots as one request needs them.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotsOf<'s> {
     slots: &'s Slots,
-    concurrent: bool,
+    stacks: Stacks,
     /// Instances that it has at once; at least one.
     count: usize,
 }
@@ -62,6 +64,7 @@ impl Slots {
         Self {
             all: Pool::new(profile.running_max),
             concurrent: Pool::new(profile.concurrent_max()),
+            filters: Pool::new(profile.filters_max()),
         }
     }
 
@@ -69,13 +72,22 @@ impl Slots {
     pub fn of(&self, program: &Program, count: usize) -> SlotsOf<'_> {
         SlotsOf {
             slots: self,
-            concurrent: program.concurrent,
+            stacks: program.stacks,
             count,
         }
     }
 }
 
-impl SlotsOf<'_> {
+impl<'s> SlotsOf<'s> {
+    /// Where a second stack comes from, and what the tenant has of those.
+    fn second<'h>(self, holder: &'h Holder) -> Option<(&'s Rc<Pool>, &'h Rc<Held>)> {
+        match self.stacks {
+            Stacks::One => None,
+            Stacks::Two => Some((&self.slots.concurrent, &holder.concurrent)),
+            Stacks::Filter => Some((&self.slots.filters, &holder.filters)),
+        }
+    }
+
     /// Its slots, if the tenant may have them at once.
     pub fn try_acquire(self, holder: &Holder) -> Option<Slot> {
         let mut slot = self.try_acquire_one(holder)?;
@@ -86,9 +98,9 @@ impl SlotsOf<'_> {
     }
 
     fn try_acquire_one(self, holder: &Holder) -> Option<Slot> {
-        let stacks = match self.concurrent {
-            true => Some(self.slots.concurrent.try_acquire(&holder.concurrent)?),
-            false => None,
+        let stacks = match self.second(holder) {
+            Some((pool, held)) => Some(pool.try_acquire(held)?),
+            None => None,
         };
         let all = self.slots.all.try_acquire(&holder.all)?;
         Some(Slot {
@@ -110,9 +122,9 @@ impl SlotsOf<'_> {
 
     async fn acquire_one(self, holder: &Holder) -> Slot {
         // The scarcer one first: who waits for it holds nothing that another program could use.
-        let stacks = match self.concurrent {
-            true => Some(self.slots.concurrent.acquire(&holder.concurrent).await),
-            false => None,
+        let stacks = match self.second(holder) {
+            Some((pool, held)) => Some(pool.acquire(held).await),
+            None => None,
         };
         Slot {
             _all: self.slots.all.acquire(&holder.all).await,
