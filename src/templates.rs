@@ -69,8 +69,8 @@ pub const TEMPLATES: &[Template] = &[
     template!("fastedge-rust", Module, "--config GREETING=hello --compat fastedge", "Rust, Gcore FastEdge: greets as its configuration says", [
         ".gitignore", "Cargo.lock", "Cargo.toml", "README.md", "skep.toml", "src/lib.rs",
     ]),
-    template!("cdn-filter-rust", Module, "", "Rust, proxy-wasm: lets only those with a token through to the origin", [
-        ".gitignore", "Cargo.lock", "Cargo.toml", "README.md", "src/lib.rs",
+    template!("cdn-filter-rust", Module, "--origin http://127.0.0.1:9000", "Rust, proxy-wasm: lets only those with a token through to the origin", [
+        ".gitignore", "Cargo.lock", "Cargo.toml", "README.md", "skep.toml", "src/lib.rs",
     ]),
     template!("markdown-to-html", Component, "", "Rust, wasi:http: makes HTML of the Markdown that it is sent", [
         ".gitignore", "Cargo.lock", "Cargo.toml", "README.md", "skep.toml", "src/lib.rs",

@@ -13,9 +13,18 @@ pub struct Site {
     dir: tempfile::TempDir,
     profile: String,
     access: &'static str,
-    tenants: Vec<(String, PathBuf)>,
+    tenants: Vec<Tenant>,
     /// A line of every tenant's section.
     line: String,
+}
+
+/// One tenant's section.
+#[derive(Debug)]
+struct Tenant {
+    name: String,
+    /// Its component, or its origin.
+    program: String,
+    limits: String,
 }
 
 impl Site {
@@ -62,13 +71,26 @@ impl Site {
     pub fn tenant(&mut self, name: &str, component: &[u8]) -> anyhow::Result<()> {
         let path = self.dir.path().join(name).with_extension("wasm");
         fs::write(&path, component)?;
-        self.tenants.push((name.to_owned(), path));
+        self.tenant_at(name, &path);
         Ok(())
     }
 
     /// Adds a tenant with a component that is there already.
     pub fn tenant_at(&mut self, name: &str, component: &Path) {
-        self.tenants.push((name.to_owned(), component.to_owned()));
+        self.tenants.push(Tenant {
+            name: name.to_owned(),
+            program: format!("component = {component:?}"),
+            limits: String::new(),
+        });
+    }
+
+    /// Adds a tenant whose requests are passed on, with these lines of its section and of its limits.
+    pub fn origin(&mut self, name: &str, lines: &str, limits: &str) {
+        self.tenants.push(Tenant {
+            name: name.to_owned(),
+            program: lines.to_owned(),
+            limits: limits.to_owned(),
+        });
     }
 
     /// Writes the configuration, for a server at `port`.
@@ -84,12 +106,17 @@ impl Site {
              [log]\naccess = \"{}\"\nfile = \"log\"\n",
             self.profile, self.access,
         );
-        for (name, component) in &self.tenants {
-            let (component, line) = (component.display(), &self.line);
+        for tenant in &self.tenants {
+            let Tenant {
+                name,
+                program,
+                limits,
+            } = tenant;
+            let line = &self.line;
             write!(
                 config,
-                "[[tenant]]\nname = \"{name}\"\ncomponent = \"{component}\"\nhosts = [\"{name}.test\"]\n{line}\n\
-                 [tenant.limits]\ncpu_ms = 10000\nwall_ms = 60000\n"
+                "[[tenant]]\nname = \"{name}\"\nhosts = [\"{name}.test\"]\n{line}\n{program}\n\
+                 [tenant.limits]\ncpu_ms = 10000\nwall_ms = 60000\n{limits}\n"
             )?;
         }
         Ok(fs::write(self.file("skep.toml"), config)?)

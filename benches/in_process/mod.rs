@@ -115,6 +115,7 @@ impl Tenant {
             sink: Rc::clone(&self.sink),
             notes: Rc::default(),
             outbound: None,
+            shared: None,
             services: None,
         }
     }

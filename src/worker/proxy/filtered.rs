@@ -173,16 +173,18 @@ fn passed_on(exchange: &Exchange, compat: Compat) -> Result<Parts, Failure> {
     if compat == Compat::Fastedge {
         let of_host =
             |name: &HeaderName| OF_THE_HOST.iter().any(|it| name.as_str().starts_with(it));
-        let names: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| of_host(name))
-            .cloned()
-            .collect();
-        for name in names {
-            headers.remove(name);
-        }
+        leave_out(headers, |name, value| of_host(name) || value.is_empty());
     }
     Ok(request.into_parts().0)
+}
+
+/// At Gcore, a field that is taken out becomes an empty one.
+fn leave_out(headers: &mut HeaderMap, is_out: impl Fn(&HeaderName, &HeaderValue) -> bool) {
+    let out = headers.iter().filter(|(name, value)| is_out(name, value));
+    let names: Vec<HeaderName> = out.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// What came of sending a request whose body is filtered meanwhile.
@@ -283,7 +285,7 @@ async fn answer_with(
         return finish(chain, respond, whole(answer)).await;
     }
     if has_none || !chain.has(Phase::ResponseBody) {
-        let response = with_head(&mut exchange, body);
+        let response = with_head(&exchange, chain.compat(), body);
         return finish(chain, respond, response).await;
     }
     // It may come out longer or shorter.
@@ -314,13 +316,13 @@ async fn answer_with(
             // Nothing is out yet, and this is all of it.
             Some(respond) if is_last && pieces.trailers.is_none() => {
                 let body = Full::new(piece).map_err(|never| match never {});
-                let response = with_head(&mut exchange, body.boxed_unsync());
+                let response = with_head(&exchange, chain.compat(), body.boxed_unsync());
                 return finish(chain, respond, response).await;
             }
             Some(waiting) if piece.is_empty() && !is_last => respond = Some(waiting),
             Some(waiting) => {
                 let (end, body) = channel();
-                let response = with_head(&mut exchange, body);
+                let response = with_head(&exchange, chain.compat(), body);
                 // Nobody is waiting any more when the client is gone or the time is up.
                 let _ = waiting.send(Ok(response));
                 sender = Some(end);
@@ -350,11 +352,14 @@ async fn finish(chain: Chain, respond: Responder, response: Response) -> Result<
 }
 
 /// The answer whose head is as the filters leave it.
-fn with_head(exchange: &mut Exchange, body: WasiBody) -> Response {
+fn with_head(exchange: &Exchange, compat: Compat, body: WasiBody) -> Response {
     let mut response = http::Response::new(body);
     *response.status_mut() = exchange.status;
     // Those that are called for the body see what is left of the head.
     *response.headers_mut() = exchange.response_headers.clone();
+    if compat == Compat::Fastedge {
+        leave_out(response.headers_mut(), |_, value| value.is_empty());
+    }
     forward::response(response.headers_mut());
     response
 }
