@@ -395,7 +395,6 @@ impl Pieces {
     }
 
     /// The next piece; `Some(None)` is the end, `None` that it broke off.
-    #[expect(clippy::option_option, reason = "named above, and taken apart at once")]
     async fn next(&mut self) -> Option<Option<Bytes>> {
         loop {
             match self.body.frame().await {
