@@ -12,20 +12,21 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 #[path = "../compare/load.rs"]
+#[expect(dead_code, reason = "the comparison asks many tenants, too")]
 mod load;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use serde::Serialize;
 
 use crate::harness::machine::{self, Machine};
-use crate::harness::one_by_one::wait_for;
 use crate::harness::record::{self, Table};
-use crate::harness::server::Server;
+use crate::harness::server::{Server, get};
 use crate::harness::skep::Site;
 use crate::harness::stats::Spread;
 use crate::harness::{free_port, guest};
@@ -188,8 +189,12 @@ impl Origin {
             .spawn()
             .context("starting nginx: apt-get install nginx-light")?;
         let origin = Self { child, port };
-        let ask = "GET / HTTP/1.1\r\nhost: origin\r\n\r\n";
-        wait_for(([127, 0, 0, 1], port).into(), ask, "Hello from the origin")?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let address = ([127, 0, 0, 1], port).into();
+        while !matches!(get(address, "origin"), Ok(answer) if answer.status == 200) {
+            ensure!(Instant::now() < deadline, "the origin does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Ok(origin)
     }
 }
