@@ -329,3 +329,46 @@ fn filters_know_where_the_client_is() {
     let told = host.get("a.test", "/properties").expect(200).text();
     assert!(told.contains("LU"), "{told}");
 }
+
+/// What a filter makes of a request depends on where it comes from, and of an answer on what is in it.
+#[test]
+fn fields_by_place_and_bodies_by_the_size_of_a_picture() {
+    let png = |width: u32, height: u32| {
+        let head = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+        let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+        [&head[..], &size, &[8, 6, 0, 0, 0], &[0; 50_000]].concat()
+    };
+    let (small, large) = (png(1_000, 1_000), png(1_001, 1_000));
+    let origin = Origin::of_files(&[
+        ("/small.png", "image/png", &small),
+        ("/large.png", "image/png", &large),
+        ("/large.bin", "application/octet-stream", &large),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("places.mmdb");
+    let write = |code: &str| {
+        let record = serde_json::json!({ "country": { "iso_code": code } });
+        std::fs::write(&file, database(&[("127.0.0.1", record)])).unwrap();
+    };
+    write("LU");
+    let config = TestHost::builder()
+        .line("geo", &format!("database = {file:?}"))
+        .tenant(behind(&origin, &["filter-uses"]))
+        .cold();
+    let host = config.clone().start();
+    ready(&host);
+    let seen = seen(&host, "");
+    assert!(seen.contains("x-country: lu"), "{seen}");
+    let answer = host.get("a.test", "/small.png").expect(200);
+    assert_eq!(answer.header("x-image-size"), Some("1000x1000"));
+    assert!(answer.body == small);
+    let answer = host.get("a.test", "/large.png").expect(200);
+    assert_eq!(answer.header("x-image-size"), Some("1001x1000"));
+    assert_eq!(answer.header("content-type"), Some("text/plain"));
+    assert_eq!(answer.text(), "a picture of that size is too large\n");
+    let answer = host.get("a.test", "/large.bin").expect(200);
+    assert!(answer.body == large, "what is no picture is passed on");
+    write("XX");
+    host.reload(&config);
+    while host.get("a.test", "/hello").status != 451 {}
+}

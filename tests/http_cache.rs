@@ -143,6 +143,21 @@ fn what_is_stale_is_asked_about() {
 }
 
 #[test]
+fn nobody_has_what_is_kept_forgotten() {
+    let origin = Counting::start("cache-control: max-age=60\r\netag: \"1\"\r\n");
+    let host = keeping(&origin);
+    ask(&host, "GET", "/page", "").expect(200);
+    let asking = "authorization: x\r\ncache-control: no-cache\r\n";
+    ask(&host, "GET", "/page", asking).expect(200);
+    assert_eq!(origin.asked(), 2, "the origin was asked about it");
+    assert_eq!(
+        ask(&host, "GET", "/page", "").expect(200).text(),
+        "answer 1"
+    );
+    assert_eq!(origin.asked(), 2, "and it still is there");
+}
+
+#[test]
 fn what_is_private_is_nobody_elses() {
     for fields in [
         "cache-control: private, max-age=60\r\n",

@@ -46,6 +46,9 @@ fn answers_come_back_as_they_are() {
     }
     let redirect = client.get("a.test", "/redirect").expect(302);
     assert_eq!(redirect.header("location"), Some("/hello"));
+    client.send("GET /not-modified HTTP/1.1\r\nhost: a.test\r\ncache-control: no-store\r\n\r\n");
+    let known = client.read_response().expect(304);
+    assert_eq!(known.header("etag"), Some("\"x\""));
     assert_eq!(origin.connections(), 1, "one was kept for all of them");
     assert_eq!(client.get("a.test", "/close").expect(200).text(), "hello");
 }
@@ -95,7 +98,7 @@ fn the_server_is_told_who_asks_and_through_whom() {
         let mut client = host.connect();
         client.send(
             "GET /head HTTP/1.1\r\nhost: a.test\r\nx-forwarded-for: 1.2.3.4\r\n\
-             x-forwarded-host: b.test\r\nvia: 1.0 fred\r\nconnection: x-secret\r\n\
+             x-forwarded-host: b.test\r\nforwarded: host=b.test\r\nx-real-ip: 6.6.6.6\r\nvia: 1.0 fred\r\nconnection: x-secret\r\n\
              x-secret: hop\r\nte: trailers\r\n\r\n",
         );
         let head = client.read_response().expect(200).text().to_lowercase();
@@ -107,10 +110,11 @@ fn the_server_is_told_who_asks_and_through_whom() {
         has("x-forwarded-for: 1.2.3.4, 127.0.0.1");
         has("x-forwarded-host: a.test");
         has("x-forwarded-proto: http");
+        has("x-real-ip: 127.0.0.1");
         has("via: 1.0 fred");
         has("via: 1.1 skep");
         has("cdn-loop: skep");
-        for gone in ["x-secret", "te:", "connection:"] {
+        for gone in ["x-secret", "te:", "connection:", "\nforwarded:", "b.test"] {
             assert!(!head.contains(gone), "`{gone}` in:\n{head}");
         }
     }

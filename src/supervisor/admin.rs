@@ -14,9 +14,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use nix::sys::stat::{Mode, umask};
+
 use crate::config::limits;
 use crate::control::{AdminCall, AdminReply, ToWorker};
 use crate::supervisor::child::Message;
+use crate::supervisor::roster::cell_of;
 use crate::supervisor::start::Supervisor;
 use crate::sys::clock::monotonic_ns;
 
@@ -108,7 +111,11 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     {
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    // Nobody else can connect before its mode is changed: the process has one thread.
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -203,20 +210,22 @@ impl Supervisor {
         self.admin = admin;
     }
 
-    /// Asks the workers of a tenant; the places of those who are there.
+    /// Asks the workers of a tenant's cell, of which more than those that it is placed on may keep
+    /// something of it; the places of those who are there.
     fn ask_workers(&mut self, tenant: &str, message: &ToWorker) -> Result<Vec<usize>, String> {
         let placed = self.roster.tenants().find(|it| it.tenant.name == tenant);
-        let workers = placed.map(|it| it.workers.clone());
-        let workers = workers.ok_or_else(|| format!("no tenant {tenant} is served"))?;
+        let cell = placed.map(|it| cell_of(it, &self.cells));
+        let cell = cell.ok_or_else(|| format!("no tenant {tenant} is served"))?;
         let message = Message::new(message, Vec::new()).map_err(|error| error.to_string())?;
-        let mut asked = Vec::with_capacity(workers.len());
-        for index in workers {
-            let worker = self.workers.get_mut(&index);
+        let mut asked = Vec::new();
+        for (index, worker) in &mut self.workers {
             // One that is being started has nothing kept yet.
-            if let Some(child) = worker.and_then(|it| it.slot.child.as_mut()) {
+            if self.cells.of_worker(*index) == cell
+                && let Some(child) = &mut worker.slot.child
+            {
                 child.say(message.clone());
                 child.flush();
-                asked.push(index);
+                asked.push(*index);
             }
         }
         Ok(asked)

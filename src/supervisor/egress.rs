@@ -62,6 +62,10 @@ impl Supervisor {
         for change in changes {
             match change {
                 Change::Add(placed) | Change::Replace(placed) | Change::Move(placed, _) => {
+                    if placed.tenant.origin.is_none() {
+                        let name = origin_caller(&placed.tenant.name);
+                        messages::say(&mut egress, &ToEgress::Remove { name });
+                    }
                     self.tell_of(&mut egress, placed);
                 }
                 Change::Remove(name, _) => {

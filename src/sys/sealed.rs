@@ -59,7 +59,7 @@ impl Sealed {
                 None,
                 size,
                 ProtFlags::PROT_READ,
-                MapFlags::MAP_SHARED,
+                MapFlags::MAP_PRIVATE,
                 file.as_fd(),
                 0,
             )

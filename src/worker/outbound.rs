@@ -122,6 +122,8 @@ pub async fn send(
     let known = match &first {
         Gathered::Aborted => return Err(Reason::BadResponse),
         Gathered::Ended(_) if asked.method == Method::HEAD => declared.or(Some(gathered)),
+        // What it says of a length is about another answer (RFC 9110 §8.6).
+        Gathered::Ended(_) if has_no_body(parts.status) => None,
         Gathered::Ended(None) => {
             if declared.is_some_and(|declared| declared != gathered) {
                 return Err(Reason::BadResponse);
@@ -182,6 +184,11 @@ pub async fn send(
         until_close,
         broken,
     })
+}
+
+/// Whether answers of this status end with their head.
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The guest's `content-length`, which the stock host has already found to be a number.

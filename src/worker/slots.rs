@@ -54,8 +54,8 @@ pub struct SlotsOf<'s> {
 pub struct Slot {
     _all: Permit,
     _stacks: Option<Permit>,
-    /// Those of the same request.
-    others: Vec<Slot>,
+    /// Those of the same request's other instances: one of all runs at a time, so the stacks are theirs, too.
+    others: Vec<Permit>,
 }
 
 impl Slots {
@@ -92,7 +92,7 @@ impl<'s> SlotsOf<'s> {
     pub fn try_acquire(self, holder: &Holder) -> Option<Slot> {
         let mut slot = self.try_acquire_one(holder)?;
         for _ in 1..self.count {
-            slot.others.push(self.try_acquire_one(holder)?);
+            slot.others.push(self.slots.all.try_acquire(&holder.all)?);
         }
         Some(slot)
     }
@@ -115,7 +115,7 @@ impl<'s> SlotsOf<'s> {
     pub async fn acquire(self, holder: &Holder) -> Slot {
         let mut slot = self.acquire_one(holder).await;
         for _ in 1..self.count {
-            slot.others.push(self.acquire_one(holder).await);
+            slot.others.push(self.slots.all.acquire(&holder.all).await);
         }
         slot
     }

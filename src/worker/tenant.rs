@@ -124,6 +124,7 @@ impl Tenant {
         let account = known.map_or_else(Rc::default, |it| Rc::clone(&it.account));
         account.configure(share.weight, share.cpu_share_max_permille);
         let serving = serving(&placed.workers, limits);
+        let here = serving.contains(&this_worker);
         let split = Split::of(this_worker, serving);
         let grants = Grants::of(&placed.tenant);
         let filters = placed.tenant.origin.iter().flat_map(|it| &it.filters);
@@ -136,9 +137,10 @@ impl Tenant {
         Self {
             data: data::Client::new(&network.data, &placed.tenant.name),
             client: Client::of_guests(network, &placed.tenant, &account, split, client),
-            origin: Origin::of(network, &placed.tenant, &account, split, origin).map(Rc::new),
+            origin: Origin::of(network, &placed.tenant, &account, (split, here), origin)
+                .map(Rc::new),
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
-            here: serving.contains(&this_worker),
+            here,
             // Requests that arrive here are spread over the tenant's workers by where they arrive.
             elsewhere: serving[this_worker % serving.len()],
             leaving: Cell::new(false),

@@ -9,6 +9,7 @@
 //!   /chunked    3 chunks and a trailer        /two-lengths framing that is not clear
 //!   /close      until the connection ends     /redirect    302 to /hello
 //!   /big        1 MiB, with its length        /big-chunked 1 MiB without
+//!   /not-modified  304, with the length of what it stands for
 //! ```
 
 use std::io::{Read, Write};
@@ -43,6 +44,33 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         Self::accept(listener, None, |mut stream| {
             request(&mut stream, &mut Vec::new());
+        })
+    }
+
+    /// One that has these files as well: path, content type, content.
+    pub fn of_files(files: &[(&str, &str, &[u8])]) -> Self {
+        let file = |(path, kind, content): &(&str, &str, &[u8])| {
+            let length = content.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+            );
+            ((*path).to_owned(), [head.as_bytes(), content].concat())
+        };
+        let files: Arc<Vec<(String, Vec<u8>)>> = Arc::new(files.iter().map(file).collect());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::accept(listener, None, move |mut stream| {
+            let mut buffer = Vec::new();
+            while let Some((head, body)) = request(&mut stream, &mut buffer) {
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                let file = files.iter().find(|(known, _)| known == path);
+                let goes_on = match file {
+                    Some((_, answer)) => stream.write_all(answer).is_ok(),
+                    None => answer(&mut stream, &head, &body, 1),
+                };
+                if !goes_on {
+                    return;
+                }
+            }
         })
     }
 
@@ -217,6 +245,10 @@ fn answer(stream: &mut dyn Stream, head: &str, body: &[u8], count: usize) -> boo
             b"HTTP/1.1 302 Found\r\nlocation: /hello\r\ncontent-length: 0\r\n\r\n".to_vec(),
             true,
         ),
+        "/not-modified" => {
+            let text = "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\netag: \"x\"\r\n\r\n";
+            (text.into(), true)
+        }
         "/close" => (b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec(), false),
         "/cut" => (HALF.to_vec(), false),
         "/garbage" => (b"no HTTP at all\r\n\r\n".to_vec(), false),

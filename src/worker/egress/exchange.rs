@@ -19,7 +19,7 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Uri, header};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use monoio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use wasmtime_wasi_http::WasiBody;
@@ -109,12 +109,18 @@ fn with_host(to: Destination) -> Result<(Rc<Destination>, HeaderValue), ErrorCod
     Ok((Rc::new(to), host))
 }
 
-/// The target in origin-form (RFC 9112 §3.2.1).
-fn target(uri: &Uri) -> Cow<'_, str> {
+/// The target in origin-form, or in asterisk-form where it is one (RFC 9112 §3.2).
+fn target<'u>(method: &Method, uri: &'u Uri) -> Cow<'u, str> {
     match uri.path_and_query().map_or("/", |target| target.as_str()) {
         target if target.starts_with('/') => target.into(),
+        "*" if method == Method::OPTIONS => "*".into(),
         query => format!("/{query}").into(),
     }
+}
+
+/// No body.
+fn nothing() -> WasiBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A request under way.
@@ -149,10 +155,13 @@ impl From<ErrorCode> for Failed {
 impl Call<'_> {
     /// Sends the request. A connection that was kept alive may have been closed meanwhile: then once
     /// more on a new one, where that does no harm (RFC 9110 §9.2.2).
-    async fn run(&self, mut body: WasiBody, respond: &mut Respond) -> Result<(), ErrorCode> {
+    async fn run(&self, body: WasiBody, respond: &mut Respond) -> Result<(), ErrorCode> {
         let repeatable = self.parts.method.is_idempotent() && body.is_end_stream();
+        let mut body = body;
         if let Some(connection) = self.client.pool.take(&self.destination) {
-            match self.converse(connection, &mut body, respond).await {
+            // One that is sent again is none.
+            let once = std::mem::replace(&mut body, nothing());
+            match self.converse(connection, once, respond).await {
                 Err(Failed::Stale) if repeatable => {}
                 result => return settle(result),
             }
@@ -161,7 +170,7 @@ impl Call<'_> {
         let Some(connection) = connected else {
             return Ok(());
         };
-        settle(self.converse(connection?, &mut body, respond).await)
+        settle(self.converse(connection?, body, respond).await)
     }
 
     async fn connect(&self) -> Result<Connection, ErrorCode> {
@@ -212,7 +221,7 @@ impl Call<'_> {
     async fn converse(
         &self,
         connection: Connection,
-        body: &mut WasiBody,
+        body: WasiBody,
         respond: &mut Respond,
     ) -> Result<(), Failed> {
         let Connection {
@@ -371,12 +380,14 @@ impl Call<'_> {
         }
     }
 
-    /// Sends head and body. `Err(None)`: the other side takes no more, and may have said why.
+    /// Sends head and body. `Err(None)`: the other side takes no more, and may have said why. Whoever
+    /// makes the body learns then that nobody wants it.
     async fn upload(
         &self,
         writer: &mut Writer,
-        body: &mut WasiBody,
+        mut body: WasiBody,
     ) -> Result<(), Option<ErrorCode>> {
+        let body = &mut body;
         let wrong_size = |bytes| Some(ErrorCode::HttpRequestBodySize(Some(bytes)));
         let mut frames = Vec::new();
         let mut round =
@@ -397,7 +408,7 @@ impl Call<'_> {
         codec::encode_request(
             &mut writer.out,
             &self.parts.method,
-            &target(&self.parts.uri),
+            &target(&self.parts.method, &self.parts.uri),
             self.host.as_bytes(),
             &self.parts.headers,
             framing,

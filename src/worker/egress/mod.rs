@@ -160,8 +160,9 @@ impl Client {
             .as_ref()
             .map(Origin::egress)
             .unwrap_or_default();
-        // Each request has a place already.
+        // Each request has a place already; what fills the cache outlives its request.
         let places = split.share(tenant.limits.concurrency).max(1);
+        let places = places + limits::HTTP_CACHE_FILLS_MAX;
         Self::new(
             network,
             tenant,

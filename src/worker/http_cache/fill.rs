@@ -12,7 +12,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::{DATE, HeaderMap};
+use http::header::{COOKIE, DATE, HeaderMap};
 use http::{HeaderValue, Method, StatusCode};
 
 use super::body::Body;
@@ -219,6 +219,7 @@ impl Fill {
         let merged = conditional::merged(&old.headers, headers);
         let head = self.head(old.status, merged.clone(), old.declared_length, sent, now);
         let is_storable = head.is_ok();
+        let is_requests = head.as_ref().is_err_and(|reason| self.is_requests(*reason));
         let head = head.unwrap_or_else(|_| {
             // It may be used this once.
             let mut policy = old.policy.clone();
@@ -239,7 +240,7 @@ impl Fill {
         let mut is_stored = false;
         if is_storable && !is_doomed {
             is_stored = self.tenant.store(&key, &refreshed, Some(stored));
-        } else {
+        } else if is_doomed || !is_requests {
             self.remove(stored);
         }
         let is_shareable = is_storable && refreshed.head.is_shareable(now);
@@ -247,6 +248,7 @@ impl Fill {
             state.counters.revalidated += 1;
             match is_shareable || is_stored {
                 true => state.marks.take(&key),
+                false if is_requests => {}
                 false => state.marks.set(&key, now),
             }
         });
@@ -295,12 +297,16 @@ impl Fill {
         let is_superseded = head.status.is_success()
             || head.status.is_redirection()
             || matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
-        if let Some(stored) = self.flight.validating().filter(|_| is_superseded) {
+        let is_requests = self.is_requests(reason);
+        let stored = self.flight.validating();
+        if let Some(stored) = stored.filter(|_| is_superseded && !is_requests) {
             self.remove(&stored);
         }
         let key = Rc::clone(&self.request.url);
         self.tenant.with(|state| {
-            state.marks.set(&key, now);
+            if !is_requests {
+                state.marks.set(&key, now);
+            }
             state.counters.passed += 1;
         });
         let not_modified = head.status.is_success()
@@ -314,6 +320,16 @@ impl Fill {
             head,
             not_modified,
             cache_status,
+        }
+    }
+
+    /// Whether it is this request, and not the answer, that keeps the answer from being stored: then that
+    /// says nothing of other requests, and nobody can have what is kept forgotten by asking so.
+    fn is_requests(&self, reason: Unstorable) -> bool {
+        match reason {
+            Unstorable::Authorization => true,
+            Unstorable::NoLifetime => self.request.headers.contains_key(COOKIE),
+            _ => false,
         }
     }
 

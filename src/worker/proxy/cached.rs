@@ -38,8 +38,7 @@ const ITSELF: &str = "skep";
 /// # Errors
 /// When the origin has to be asked and does not answer.
 pub async fn send(origin: &Rc<Origin>, parts: Parts, body: Upload) -> Result<Response, Failure> {
-    let has_unsaid_body = !body.was_empty() && !parts.headers.contains_key(header::CONTENT_LENGTH);
-    let Some(cache) = origin.cache.as_ref().filter(|_| !has_unsaid_body) else {
+    let Some(cache) = &origin.cache else {
         return origin.send(parts, body).await;
     };
     let request = Request {
@@ -47,6 +46,10 @@ pub async fn send(origin: &Rc<Origin>, parts: Parts, body: Upload) -> Result<Res
         url: url(&parts).into(),
         headers: Rc::new(parts.headers.clone()),
     };
+    if !body.was_empty() && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        // A body that the cache cannot see.
+        return pass(origin, cache, &request, PassReason::Method, parts, body).await;
+    }
     let mut found = cache.lookup(&request, now());
     loop {
         found = match found {
@@ -102,11 +105,15 @@ fn key(host: &str, target: &str) -> String {
 
 /// The key of a URL, or of its beginning, as an operator writes it: with a scheme or without.
 fn key_of(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let host = |host| match scheme {
+        "https" => str::strip_suffix(host, ":443").unwrap_or(host),
+        _ => host,
+    };
     match rest.find(['/', '?']) {
-        Some(end) if rest[end..].starts_with('/') => key(&rest[..end], &rest[end..]),
-        Some(end) => key(&rest[..end], &format!("/{}", &rest[end..])),
-        None => key(rest, "/"),
+        Some(end) if rest[end..].starts_with('/') => key(host(&rest[..end]), &rest[end..]),
+        Some(end) => key(host(&rest[..end]), &format!("/{}", &rest[end..])),
+        None => key(host(rest), "/"),
     }
 }
 
@@ -138,6 +145,8 @@ async fn ask(origin: &Rc<Origin>, fill: Fill, parts: &Parts) -> Result<Response,
             .await
         {
             Ok(response) => response,
+            // There is no room for this request: one who waits may have it.
+            Err(failure) if failure.reason == Reason::NoSlot => return Err(failure),
             Err(failure) => return fill.failed(now()).map(of_cache).ok_or(failure),
         };
         let (head, body) = response.into_parts();
@@ -315,6 +324,7 @@ mod tests {
         for (written, expected) in [
             ("https://Shop.Example/a?b", "http://shop.example/a?b"),
             ("http://shop.example:80/a", "http://shop.example/a"),
+            ("https://shop.example:443/a", "http://shop.example/a"),
             ("shop.example/a/", "http://shop.example/a/"),
             ("shop.example", "http://shop.example/"),
             ("shop.example?q", "http://shop.example/?q"),

@@ -117,7 +117,8 @@ impl Chain {
             }
             if !link.kept.is_empty() {
                 link.kept.extend_from_slice(&piece);
-                piece = link.kept.split().freeze();
+                // All of it: with a rest that shares the buffer, it would be copied when it comes back.
+                piece = std::mem::take(&mut link.kept).freeze();
             }
             if piece.len() > self.context.grants.whole_body_bytes {
                 return Err(too_long(phase));

@@ -6,12 +6,14 @@
 //! | `cdn-loop` | `skep` after what is there; too many times is an error | RFC 8586 |
 //! | `x-forwarded-for` | the client's address after what is there | in common use |
 //! | `x-forwarded-host`, `x-forwarded-proto` | what the client asked for | in common use |
+//! | `x-real-ip` | the client's address | in common use |
+//! | `forwarded`, other `x-forwarded-*` | nothing: a client has no say | RFC 7239 |
 //!
 //! Hop-by-hop fields were taken out where the message was read. To the client, an answer has `via`, too.
 
 use std::net::IpAddr;
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::request::Parts;
 
 use crate::config::limits;
@@ -21,6 +23,7 @@ use crate::guest::Failure;
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// How this host calls itself: a pseudonym, so that nobody learns its name from it.
@@ -33,6 +36,7 @@ const VIA_ITSELF: HeaderValue = HeaderValue::from_static("1.1 skep");
 /// [`Reason::LoopDetected`] when it has been here before, too often for any real arrangement.
 pub fn request(parts: &mut Parts, client: Option<IpAddr>) -> Result<(), Failure> {
     let fields = &mut parts.headers;
+    leave_out_others(fields);
     let visits = fields.get_all(&CDN_LOOP).iter();
     let visits = visits
         .filter_map(|value| value.to_str().ok())
@@ -52,8 +56,22 @@ pub fn request(parts: &mut Parts, client: Option<IpAddr>) -> Result<(), Failure>
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(client) = client {
         add_client(fields, client);
+        if let Ok(value) = HeaderValue::try_from(client.to_string()) {
+            fields.insert(X_REAL_IP, value);
+        }
     }
     Ok(())
+}
+
+/// What a client says as if it were a proxy would reach an origin that trusts its own, and by way of
+/// what is kept other clients, too.
+fn leave_out_others(fields: &mut HeaderMap) {
+    let is_proxys =
+        |name: &&HeaderName| name.as_str().starts_with("x-forwarded-") && **name != X_FORWARDED_FOR;
+    let others: Vec<HeaderName> = fields.keys().filter(is_proxys).cloned().collect();
+    for name in others.into_iter().chain([FORWARDED, X_REAL_IP]) {
+        fields.remove(name);
+    }
 }
 
 /// The last address is the one that this host has seen; those before it are what others say.
@@ -95,6 +113,9 @@ mod tests {
             ("x-forwarded-for", "5.6.7.8"),
             ("x-forwarded-host", "evil.example"),
             ("via", "1.0 fred"),
+            ("forwarded", "host=evil.example"),
+            ("x-forwarded-prefix", "//evil.example"),
+            ("x-real-ip", "6.6.6.6"),
         ]);
         request(&mut parts, Some([9, 9, 9, 9].into())).unwrap();
         let all = |name: &str| {
@@ -105,6 +126,8 @@ mod tests {
         assert_eq!(all("x-forwarded-for"), "1.2.3.4, 5.6.7.8, 9.9.9.9");
         assert_eq!(all("x-forwarded-host"), "shop.example");
         assert_eq!(all("x-forwarded-proto"), "http");
+        assert_eq!(all("x-real-ip"), "9.9.9.9");
+        assert_eq!(all("forwarded") + &all("x-forwarded-prefix"), "");
         assert_eq!(all("via"), "1.0 fred | 1.1 skep");
         assert_eq!(all("cdn-loop"), "skep");
     }

@@ -54,17 +54,16 @@ impl Origin {
         network: &Rc<Network>,
         tenant: &config::Tenant,
         account: &Rc<Account>,
-        split: Split,
+        (split, is_here): (Split, bool),
         known: Option<&Self>,
     ) -> Option<Self> {
         let client = known.map(|known| &known.client);
         let client = Client::of_origin(network, tenant, account, split, client)?;
         let config = tenant.origin.clone()?;
-        let cache = cache(
-            network,
-            &tenant.limits,
-            known.and_then(|it| it.cache.as_ref()),
-        );
+        // What another site said is not what this one says.
+        let of_site = known.filter(|known| known.is_of_site(&config));
+        let kept = of_site.and_then(|known| known.cache.as_ref());
+        let cache = cache(is_here, network, &tenant.limits, kept);
         let known = known.filter(|known| known.config.servers == config.servers);
         let servers = known.map_or_else(
             || config.servers.iter().filter_map(Server::new).collect(),
@@ -77,6 +76,12 @@ impl Origin {
             servers,
             next: Cell::new(0),
         })
+    }
+
+    /// Whether another configuration is about the same site: the same name for it, and a server in common.
+    fn is_of_site(&self, other: &config::Origin) -> bool {
+        let servers = &self.config.servers;
+        self.config.host == other.host && servers.iter().any(|it| other.servers.contains(it))
     }
 
     /// Forgets answers that are kept; how many.
@@ -172,6 +177,7 @@ impl Origin {
 
 /// The cache of a tenant; `known`, the one before a reload, keeps what it has.
 fn cache(
+    is_here: bool,
     network: &Network,
     limits: &config::Limits,
     known: Option<&http_cache::Tenant>,
@@ -181,7 +187,8 @@ fn cache(
         object_bytes_max: limits.http_cache_object_bytes,
         client_directives: true,
     };
-    if settings.bytes_max == 0 {
+    // Whose requests are handed on keeps nothing.
+    if settings.bytes_max == 0 || !is_here {
         return None;
     }
     let Some(known) = known else {
@@ -228,19 +235,19 @@ impl Health {
 
     /// Counts a failure; whether the server is left alone from now on, and was not before.
     fn failed(&self, now: Instant) -> bool {
-        let was_good = self.is_good(now);
+        // A request that was under way when its server was left alone says nothing new.
+        if !self.is_good(now) {
+            return false;
+        }
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
         let Some(times) = failures.checked_sub(limits::ORIGIN_FAILURES_MAX) else {
             return false;
         };
-        // A request that was under way when its server was left alone makes that no longer.
-        if was_good {
-            let alone_s = (1_u64 << times.min(31)).min(limits::ORIGIN_ALONE_S_MAX);
-            self.alone_until
-                .set(Some(now + Duration::from_secs(alone_s)));
-        }
-        was_good
+        let alone_s = (1_u64 << times.min(31)).min(limits::ORIGIN_ALONE_S_MAX);
+        let alone = Duration::from_secs(alone_s);
+        self.alone_until.set(Some(now + alone));
+        true
     }
 }
 
@@ -288,10 +295,8 @@ mod tests {
             // Others that were under way change nothing.
             let until = health.alone_until.get();
             assert!(!health.is_good(now));
-            let failures = health.failures.get();
             assert!(!health.failed(now));
             assert_eq!(health.alone_until.get(), until);
-            health.failures.set(failures);
             let alone = Duration::from_secs((1 << times).min(limits::ORIGIN_ALONE_S_MAX));
             assert!(!health.is_good(now + alone - Duration::from_millis(1)));
             now += alone;
