@@ -106,9 +106,9 @@ impl FromStr for Destination {
         if authority.as_str().contains('@') {
             return Err("a user in a server's URL");
         }
-        let host = authority.host();
+        let host = authority.host().to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']');
-        let host = match (address.parse::<IpAddr>(), HostPattern::parse(host)) {
+        let host = match (address.parse::<IpAddr>(), HostPattern::parse(&host)) {
             (Ok(address), _) => address.to_string(),
             (Err(_), Ok(HostPattern::Exact(name))) => name,
             _ => return Err("not a host name"),
