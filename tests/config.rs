@@ -170,8 +170,8 @@ skep.toml:9: egress.ca_file: ok.wasm: it has no certificate (got 'ok.wasm'); a f
         ("cpu_share_max = 1.1", "skep.toml:7: tenant.a.cpu_share_max: out of range (got 1.1); 0.01 to 1.0, a fraction of a core"),
         ("cpu_share_max = nan", "skep.toml:7: tenant.a.cpu_share_max: out of range (got nan); 0.01 to 1.0, a fraction of a core"),
         ("origin.servers = []", "\
-skep.toml:5: tenant.a.component: a component beside an origin (got 'ok.wasm'); one of them; what looks at requests on their way is an [[tenant.origin.filter]]
-skep.toml:7: tenant.a.origin.servers: empty; at least one server: [\"https://origin.example\"]"),
+skep.toml:5: tenant.a.component: a component beside an origin (got \"ok.wasm\"); one of them; what looks at requests on their way is an [[tenant.origin.filter]]
+skep.toml:7: tenant.a.origin.servers: empty (got []); at least one server: [\"https://origin.example\"]"),
         ("[tenant.limits]\ncpu_ms = 0", "skep.toml:8: tenant.a.limits.cpu_ms: out of range (got 0); 1 to 600000 ms"),
         ("[tenant.limits]\ncpu_ms = -5", "skep.toml:8: tenant.a.limits.cpu_ms: out of range (got -5); 1 to 600000 ms"),
         ("[tenant.limits]\ncpu_ms = 10001", "skep.toml:8: tenant.a.limits.cpu_ms: cpu_ms 10001 exceeds wall_ms 10000 (got 10001); cpu_ms at most wall_ms"),

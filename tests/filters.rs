@@ -85,8 +85,7 @@ fn bodies_are_changed_both_ways() {
         assert_eq!(client.read_response().expect(200).text(), "[SOME TEXT]");
         assert_eq!(client.get("a.test", "/hello").expect(200).text(), "[hello]");
         // What is too long to be had whole.
-        let answer = host.get("a.test", "/big");
-        assert_eq!((answer.status, answer.reason()), (502, "bad_response"));
+        assert_eq!(host.get("a.test", "/big").reason(), "bad_response");
         let answer = host.connect().post("a.test", "/echo", &[b'x'; 100_001]);
         assert_eq!((answer.status, answer.reason()), (413, "body_too_large"));
     }
@@ -292,9 +291,8 @@ fn signed(dir: &Path, origin: &Origin) -> Builder {
         child.wait_with_output().unwrap().stdout
     };
     let (key, sealed) = (dir.join("host.key"), dir.join("sealed"));
-    let made = run(&["secret", "new-key"], b"");
-    write_private(&key, &made);
     let key_text = key.to_str().unwrap();
+    run(&["secret", "new-key", key_text], b"");
     let args = [
         "secret", "seal", "--tenant", "a", "--name", "key", "--key", key_text,
     ];

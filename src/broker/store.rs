@@ -15,7 +15,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::futimens;
@@ -248,11 +247,11 @@ struct Unfinished {
 
 impl Unfinished {
     fn create(dir: &Path) -> io::Result<Unfinished> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("{UNFINISHED}{}-{count}", std::process::id()));
-        // Left by an earlier process with this id.
-        let _ = fs::remove_file(&path);
+        // Another host's broker may use the directory: in its own PID namespace, it has the same number.
+        let mut number = [0; 8];
+        getrandom::fill(&mut number).map_err(|error| io::Error::other(error.to_string()))?;
+        let number = u64::from_ne_bytes(number);
+        let path = dir.join(format!("{UNFINISHED}{number:016x}"));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
