@@ -23,6 +23,8 @@ pub mod engine {
 }
 #[path = "../src/fault/mod.rs"]
 pub mod fault;
+#[path = "../src/geo/mod.rs"]
+pub mod geo;
 #[path = "../src/http/mod.rs"]
 pub mod http;
 #[path = "../src/isolation"]
@@ -35,6 +37,7 @@ pub mod isolation {
 pub mod sys {
     pub mod channel;
     pub mod pkeys;
+    pub mod sealed;
 
     pub use channel::Channel;
 }
