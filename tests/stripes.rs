@@ -35,6 +35,7 @@ fn striped(slots: u32) -> Profile {
     Profile {
         slots,
         warm_slots: slots,
+        running_max: slots as usize / 2,
         ..Profile::find("striped", Path::new("")).unwrap()
     }
 }

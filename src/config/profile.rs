@@ -284,14 +284,18 @@ impl Profile {
     /// Filters that run at once beside programs with one stack each: their second stacks are those of the
     /// slots that nothing runs in.
     pub fn filters_max(&self) -> usize {
+        self.idle_slots().max(1)
+    }
+
+    /// Slots that nothing runs in.
+    fn idle_slots(&self) -> usize {
         let slots = (self.slots as usize).saturating_sub(self.decommit_batch);
-        slots.saturating_sub(self.running_max).max(1)
+        slots.saturating_sub(self.running_max)
     }
 
     /// Stacks of an engine's pool: one for each slot, and for each filter beside them.
     pub fn stacks(&self) -> u32 {
-        let needed = self.running_max + self.filters_max() + self.decommit_batch;
-        u32::try_from(needed).map_or(self.slots, |needed| needed.max(self.slots))
+        self.slots + u32::from(self.idle_slots() == 0)
     }
 
     /// The most memory mappings that one worker has when every slot of its engines was used,
