@@ -2,7 +2,7 @@
 //!
 //! Whoever asks the origin does so in the request's own future, and hands that over to one who waits when
 //! its client leaves. The body is moved into the cache by a task of its own, so that a slow client holds up
-//! nobody else.
+//! nobody else, unless the body turns out too large to be kept.
 
 use std::future::poll_fn;
 use std::pin::Pin;
