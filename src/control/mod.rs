@@ -120,7 +120,7 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Whose programs are to be prepared: the tenant itself, or one for each of its filters.
+    /// What the broker is told: the tenant, whose lines it keeps, and one more for each of its filters.
     pub fn programs(&self) -> Vec<Self> {
         let Some(origin) = &self.tenant.origin else {
             return vec![self.clone()];
@@ -136,7 +136,9 @@ impl Placed {
             workers: self.workers.clone(),
             generation: self.generation,
         };
-        filters.map(program).collect()
+        std::iter::once(self.clone())
+            .chain(filters.map(program))
+            .collect()
     }
 }
 
