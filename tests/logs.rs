@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use common::{Builder, PATIENCE, Tenant, TestHost};
+use common::{Builder, Origin, PATIENCE, Tenant, TestHost, guest};
 use serde_json::Value;
 
 /// Two tenants, each with files of its own.
@@ -131,6 +131,35 @@ fn a_tenant_has_its_own_lines_and_the_command_shows_them() {
         wrong(&["a"]),
         format!("skep: {path}: log.dir is not set; the directory of tenants' logs is right\n")
     );
+}
+
+/// A tenant that has no program but an origin, with filters or none, has a file of its own, too; and
+/// what its filters print is in it.
+#[test]
+fn passed_on_requests_are_in_their_tenants_file() {
+    let origin = Origin::start();
+    let filter = format!("origin.filter = [{{ component = {:?} }}]", guest("filter"));
+    let filtered = Tenant::passed_on("filtered", &[&origin.url()]).line(&filter);
+    let host = TestHost::builder()
+        .line("log", "dir = 'tenants'")
+        .tenant(Tenant::passed_on("plain", &[&origin.url()]))
+        .tenant(filtered)
+        .start();
+    for (tenant, path) in [("plain", "/hello"), ("filtered", "/log")] {
+        host.get(&format!("{tenant}.test"), path).expect(200);
+        let file = host.dir().join("tenants").join(format!("{tenant}.log"));
+        let text = || std::fs::read_to_string(&file).unwrap_or_default();
+        wait_until("its access line", || text().contains(&format!("{path:?}")));
+        for line in text().lines() {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(line["tenant"], tenant, "{line}");
+        }
+    }
+    let file = host.dir().join("skep.toml");
+    let output = logs(&file).arg("filtered").output().expect("skep logs");
+    let printed = lines(&output);
+    let printed = printed.iter().filter(|line| line["kind"] == "output");
+    assert!(printed.count() > 0, "{output:?}");
 }
 
 /// Files are as many and as large as they may be, and who follows loses no line.
