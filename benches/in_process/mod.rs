@@ -22,9 +22,10 @@ use skep::config::Profile;
 use skep::control::Flavour;
 use skep::engine::meter::Metered;
 use skep::engine::{Engines, Meter, Program, settings};
+use skep::guest::filter::{Exchange, Filter};
 use skep::guest::{
-    Context as GuestContext, Grants, Invocation, LineSink, RequestId, RequestIds, Response, State,
-    Stream, invoke,
+    Context as GuestContext, Grants, Invocation, LineSink, Phase, RequestId, RequestIds, Response,
+    State, Stream, invoke,
 };
 use skep::scheduler::Account;
 
@@ -121,8 +122,12 @@ impl Tenant {
     }
 
     /// One request: a fresh instance, called, its answer collected, dropped. Says the number of
-    /// body bytes.
+    /// body bytes; a filter is called for the fields of a request and of its answer, and has none.
     pub fn request(&self, program: &Rc<Program>) -> usize {
+        if program.filter_has(Phase::RequestHeaders) {
+            self.filtered(program);
+            return 0;
+        }
         let meter = Rc::new(Meter::new(Rc::clone(&self.account), self.cpu_budget_ns));
         let (respond, response) = oneshot::channel();
         let call = Invocation {
@@ -135,6 +140,27 @@ impl Tenant {
         finished(guest).expect("the guest answers");
         let response = finished(response).expect("an answer").expect("no error");
         drain(response)
+    }
+
+    fn filtered(&self, program: &Rc<Program>) {
+        let meter = Rc::new(Meter::new(Rc::clone(&self.account), self.cpu_budget_ns));
+        let context = self.context(&meter);
+        let program = Rc::clone(program);
+        let mut exchange = Exchange {
+            scheme: "http".into(),
+            authority: "hello.localhost".into(),
+            path: "/".into(),
+            request_headers: request().into_parts().0.headers,
+            ..Exchange::default()
+        };
+        let passed = Metered::new(meter, async move {
+            let mut filter = Filter::start(&program, &context).await?;
+            for phase in [Phase::RequestHeaders, Phase::ResponseHeaders] {
+                filter.run(phase, &mut exchange, true).await?;
+            }
+            filter.finish().await
+        });
+        finished(passed).expect("the filter goes on");
     }
 }
 

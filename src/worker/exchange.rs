@@ -308,7 +308,7 @@ async fn answer(
                 let begun = Cell::new(None);
                 let expecting = expect_continue.then_some(inbound);
                 let send = outbound::send(writer, response, asked, expecting, &begun);
-                let result = stoppable(send, progress).await;
+                let result = stoppable(pin!(send), progress).await;
                 match (result, begun.get()) {
                     (Ok(Ok(sent)), _) => return (Some(sent), sent.broken),
                     (Ok(Err(reason)) | Err(reason), None) => break reason,
@@ -384,8 +384,10 @@ async fn next_event(
 }
 
 /// Runs `send` until it is done or the request is stopped.
-async fn stoppable<F: Future>(send: F, progress: &Progress) -> Result<F::Output, Reason> {
-    let mut send = pin!(send);
+async fn stoppable<F: Future>(
+    mut send: Pin<&mut F>,
+    progress: &Progress,
+) -> Result<F::Output, Reason> {
     poll_fn(|cx| {
         // Before anything else: the body of a guest that trapped looks like one that ended.
         match progress.stop.get() {

@@ -8,10 +8,12 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use monoio::time::{Sleep, TimeDriver};
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
+use pin_project_lite::pin_project;
 
 /// The runtime of a worker.
 pub type WorkerRuntime = Runtime<TimeDriver<IoUringDriver>>;
@@ -100,9 +102,43 @@ async fn beat() -> Pin<Box<Sleep>> {
     sleep
 }
 
-/// Waits for `future`, but no longer than `limit`.
-pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    monoio::time::timeout(limit, future).await.ok()
+pin_project! {
+    /// What [`within`] gives. Not an `async fn`: one of those keeps a future that it is given twice, as
+    /// its argument and as what it waits for, and futures are moved about.
+    pub struct Within<F> {
+        limit: Duration,
+        #[pin]
+        future: F,
+        #[pin]
+        timer: Option<Sleep>,
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut within = self.project();
+        if let Poll::Ready(output) = within.future.poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if within.timer.is_none() {
+            within.timer.set(Some(monoio::time::sleep(*within.limit)));
+        }
+        match within.timer.as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Waits for `future`, but no longer than `limit`, from when it first had to wait.
+pub fn within<F: Future>(limit: Duration, future: F) -> Within<F> {
+    Within {
+        limit,
+        future,
+        timer: None,
+    }
 }
 
 /// A descriptor that other crates read and write, watched by this thread's ring.

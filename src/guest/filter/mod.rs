@@ -128,35 +128,25 @@ impl Filter {
         let length = u32::try_from(configuration.len())?;
         store.data_mut().filter().configuration = Bytes::from(configuration);
         let exports = &self.exports;
-        if let Some(initialize) = &exports.initialize {
-            match initialize.call_async(&mut *store, ()).await {
-                // A `main` that is over is a start like any other.
-                Err(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => {}
-                result => result?,
-            }
+        match exports.initialize(store).await {
+            // A `main` that is over is a start like any other.
+            Err(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => {}
+            result => result?,
         }
-        if let Some(create) = &exports.context_create {
-            create.call_async(&mut *store, (ROOT, 0)).await?;
-        }
-        if let Some(vm_start) = &exports.vm_start
-            && vm_start.call_async(&mut *store, (ROOT, 0)).await? == 0
-        {
+        exports.create(store, ROOT, 0).await?;
+        if exports.vm_start(store, ROOT).await? == Some(0) {
             return Ok(Some("its proxy_on_vm_start refused to start"));
         }
-        if let Some(configure) = &exports.configure
-            && configure.call_async(&mut *store, (ROOT, length)).await? == 0
-        {
+        if exports.configure(store, ROOT, length).await? == Some(0) {
             return Ok(Some("its proxy_on_configure refused its configuration"));
         }
-        if let Some(create) = &exports.context_create {
-            create.call_async(&mut *store, (STREAM, ROOT)).await?;
-        }
+        exports.create(store, STREAM, ROOT).await?;
         Ok(None)
     }
 
     /// Whether it has something to do in this phase.
     pub fn has(&self, phase: Phase) -> bool {
-        self.exports.phases[phase as usize].is_some()
+        self.exports.has(phase)
     }
 
     /// Calls its hook for a phase, until it decides. `end_of_stream` says that nothing follows: the
@@ -234,9 +224,6 @@ impl Filter {
 
     /// Calls the hook itself.
     async fn hook(&mut self, phase: Phase, end_of_stream: bool) -> wasmtime::Result<Action> {
-        let Some(hook) = &self.exports.phases[phase as usize] else {
-            return Ok(Action::Continue);
-        };
         let store = &mut self.account.store;
         let exchange = &store.data_mut().filter().exchange;
         let size = match phase {
@@ -246,20 +233,17 @@ impl Filter {
             Phase::ResponseBody => exchange.response_body.len(),
         };
         let parameters = (STREAM, u32::try_from(size)?, end_of_stream.into());
-        let number = hook.call_async(&mut *store, parameters).await?;
-        Ok(Action::of(number, phase))
+        let number = self.exports.hook(store, phase, parameters).await?;
+        Ok(number.map_or(Action::Continue, |number| Action::of(number, phase)))
     }
 
     /// Waits for the answer to a call, and gives it to the filter.
     async fn deliver(&mut self) -> wasmtime::Result<()> {
         let store = &mut self.account.store;
         let (token, fields, bytes) = store.data_mut().called().await;
-        let Some(callback) = &self.exports.call_response else {
-            return Ok(());
-        };
         let (fields, bytes) = (u32::try_from(fields)?, u32::try_from(bytes)?);
         let parameters = (ROOT, token, fields, bytes, 0);
-        callback.call_async(&mut *store, parameters).await
+        self.exports.call_response(store, parameters).await
     }
 
     /// What it has decided beside what its hook returned.
@@ -292,19 +276,12 @@ impl Filter {
         }
         let store = &mut self.account.store;
         let exports = &self.exports;
-        if let Some(done) = &exports.done {
-            done.call_async(&mut *store, STREAM).await?;
-        }
+        exports.done(store, STREAM).await?;
         // At Gcore it is never called.
-        if let Some(log) = &exports.log
-            && self.compat == Compat::None
-        {
-            log.call_async(&mut *store, STREAM).await?;
+        if self.compat == Compat::None {
+            exports.log(store, STREAM).await?;
         }
-        if let Some(delete) = &exports.delete {
-            delete.call_async(&mut *store, STREAM).await?;
-        }
-        Ok(())
+        exports.delete(store, STREAM).await
     }
 
     fn active(&mut self) -> &mut Active {

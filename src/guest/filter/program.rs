@@ -1,8 +1,10 @@
 //! A filter's module, linked, and what of its exports the host calls.
 
+use std::rc::Rc;
+
 use wasmtime::{
-    Engine, ExternType, Instance, InstancePre, Linker, Module, Store, TypedFunc, ValType,
-    WasmParams, WasmResults, format_err,
+    Engine, Extern, ExternType, Instance, InstancePre, Linker, Module, ModuleExport, Store,
+    TypedFunc, ValType, WasmParams, WasmResults, format_err,
 };
 
 use super::exchange::Phase;
@@ -23,12 +25,7 @@ pub fn link_filters(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 /// A filter, ready to be instantiated.
 pub struct FilterPre {
     pre: InstancePre<State>,
-    /// In the order of [`Phase::ALL`].
-    phases: [bool; 4],
-    /// What allocates for the host.
-    allocate: &'static str,
-    /// What is called first.
-    initialize: Option<&'static str>,
+    functions: Rc<Functions>,
 }
 
 /// What allocates for the host, the first of them that there is: Rust's, AssemblyScript's.
@@ -70,46 +67,28 @@ impl FilterPre {
         for (name, params, results) in SIGNATURES {
             check(module, name, params, results)?;
         }
-        let has = |name: &&str| module.get_export(name).is_some();
-        let allocate = ALLOCATE.into_iter().find(has);
         Ok(Self {
             pre: linker.instantiate_pre(module)?,
-            phases: Phase::ALL.map(|phase| has(&phase.export())),
-            allocate: allocate.ok_or_else(|| {
-                format_err!("a filter exports one of proxy_on_memory_allocate and malloc")
-            })?,
-            initialize: INITIALIZE.into_iter().find(has),
+            functions: Rc::new(Functions::of(module)?),
         })
     }
 
     /// Whether it has something to do in this phase.
     pub fn has(&self, phase: Phase) -> bool {
-        self.phases[phase as usize]
+        self.functions.phases[phase as usize].is_some()
     }
 
-    /// Makes an instance and finds its functions.
+    /// Makes an instance, whose functions are looked up as they are called.
     pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Exports> {
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let exports = Exports {
-            initialize: optional(&instance, store, self.initialize.unwrap_or_default())?,
-            context_create: optional(&instance, store, "proxy_on_context_create")?,
-            vm_start: optional(&instance, store, "proxy_on_vm_start")?,
-            configure: optional(&instance, store, "proxy_on_configure")?,
-            phases: [
-                optional(&instance, store, Phase::RequestHeaders.export())?,
-                optional(&instance, store, Phase::RequestBody.export())?,
-                optional(&instance, store, Phase::ResponseHeaders.export())?,
-                optional(&instance, store, Phase::ResponseBody.export())?,
-            ],
-            call_response: optional(&instance, store, "proxy_on_http_call_response")?,
-            done: optional(&instance, store, "proxy_on_done")?,
-            log: optional(&instance, store, "proxy_on_log")?,
-            delete: optional(&instance, store, "proxy_on_delete")?,
+            instance,
+            functions: Rc::clone(&self.functions),
         };
-        let memory = instance.get_memory(&mut *store, "memory");
-        let allocate = optional(&instance, store, self.allocate)?;
+        let memory = instance.get_module_export(&mut *store, &self.functions.memory);
+        let allocate = exports.get(store, &Some(self.functions.allocate))?;
         let active = store.data_mut().filter();
-        (active.memory, active.allocate) = (memory, allocate);
+        (active.memory, active.allocate) = (memory.and_then(Extern::into_memory), allocate);
         Ok(exports)
     }
 }
@@ -137,33 +116,171 @@ fn check(module: &Module, name: &str, params: usize, results: usize) -> wasmtime
     }
 }
 
-fn optional<P: WasmParams, R: WasmResults>(
-    instance: &Instance,
-    store: &mut Store<State>,
-    name: &str,
-) -> wasmtime::Result<Option<TypedFunc<P, R>>> {
-    match instance.get_func(&mut *store, name) {
-        Some(func) => Ok(Some(func.typed(&*store)?)),
-        None => Ok(None),
+/// Where a module has a function of this signature, if it has.
+type Place = Option<ModuleExport>;
+
+/// What a filter's module exports, of what the host calls: found once, so that no instance looks for
+/// names.
+struct Functions {
+    memory: ModuleExport,
+    allocate: ModuleExport,
+    initialize: Place,
+    context_create: Place,
+    vm_start: Place,
+    configure: Place,
+    /// In the order of [`Phase::ALL`].
+    phases: [Place; 4],
+    call_response: Place,
+    done: Place,
+    log: Place,
+    delete: Place,
+}
+
+impl Functions {
+    fn of(module: &Module) -> wasmtime::Result<Self> {
+        let find = |name: &str| module.get_export_index(name);
+        let first = |names: [&str; 2]| names.into_iter().find_map(find);
+        Ok(Self {
+            memory: find("memory").ok_or_else(|| format_err!("a filter exports its `memory`"))?,
+            allocate: first(ALLOCATE).ok_or_else(|| {
+                format_err!("a filter exports one of proxy_on_memory_allocate and malloc")
+            })?,
+            initialize: first(INITIALIZE),
+            context_create: find("proxy_on_context_create"),
+            vm_start: find("proxy_on_vm_start"),
+            configure: find("proxy_on_configure"),
+            phases: Phase::ALL.map(|phase| find(phase.export())),
+            call_response: find("proxy_on_http_call_response"),
+            done: find("proxy_on_done"),
+            log: find("proxy_on_log"),
+            delete: find("proxy_on_delete"),
+        })
     }
 }
 
-/// Of a phase: the context, how many fields or bytes there are, whether nothing follows; an action.
-type Hook = TypedFunc<(u32, u32, u32), u32>;
-
-/// The context, the call's token, how many fields, bytes and trailers its answer has.
-type Callback = TypedFunc<(u32, u32, u32, u32, u32), ()>;
-
-/// The functions of an instance that the host calls.
+/// The functions of an instance that the host calls. Each is looked up when it is called: most filters
+/// are called for some of them only.
 pub(super) struct Exports {
-    pub(super) initialize: Option<TypedFunc<(), ()>>,
-    pub(super) context_create: Option<TypedFunc<(u32, u32), ()>>,
-    pub(super) vm_start: Option<TypedFunc<(u32, u32), u32>>,
-    pub(super) configure: Option<TypedFunc<(u32, u32), u32>>,
-    /// In the order of [`Phase::ALL`].
-    pub(super) phases: [Option<Hook>; 4],
-    pub(super) call_response: Option<Callback>,
-    pub(super) done: Option<TypedFunc<u32, u32>>,
-    pub(super) log: Option<TypedFunc<u32, ()>>,
-    pub(super) delete: Option<TypedFunc<u32, ()>>,
+    instance: Instance,
+    functions: Rc<Functions>,
+}
+
+impl Exports {
+    fn get<P: WasmParams, R: WasmResults>(
+        &self,
+        store: &mut Store<State>,
+        place: &Place,
+    ) -> wasmtime::Result<Option<TypedFunc<P, R>>> {
+        let Some(place) = place else { return Ok(None) };
+        let export = self.instance.get_module_export(&mut *store, place);
+        match export.and_then(Extern::into_func) {
+            Some(func) => Ok(Some(func.typed(&*store)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls a function; gives nothing where there is none.
+    async fn call<P: WasmParams + Sync, R: WasmResults + Sync>(
+        &self,
+        store: &mut Store<State>,
+        place: &Place,
+        parameters: P,
+    ) -> wasmtime::Result<Option<R>> {
+        match self.get(store, place)? {
+            Some(func) => func.call_async(store, parameters).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is called first.
+    pub(super) async fn initialize(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
+        let called = self.call::<(), ()>(store, &self.functions.initialize, ());
+        called.await.map(|_| ())
+    }
+
+    /// Makes the filter's context, and then that of the request in it.
+    pub(super) async fn create(
+        &self,
+        store: &mut Store<State>,
+        context: u32,
+        parent: u32,
+    ) -> wasmtime::Result<()> {
+        let place = &self.functions.context_create;
+        let called = self.call::<(u32, u32), ()>(store, place, (context, parent));
+        called.await.map(|_| ())
+    }
+
+    /// Starts the filter: of its context, how long its configuration for it is. Not 0 where it starts.
+    pub(super) async fn vm_start(
+        &self,
+        store: &mut Store<State>,
+        context: u32,
+    ) -> wasmtime::Result<Option<u32>> {
+        self.call(store, &self.functions.vm_start, (context, 0u32))
+            .await
+    }
+
+    /// Configures it: of its context, how long its configuration is. Not 0 where it takes that.
+    pub(super) async fn configure(
+        &self,
+        store: &mut Store<State>,
+        context: u32,
+        length: u32,
+    ) -> wasmtime::Result<Option<u32>> {
+        self.call(store, &self.functions.configure, (context, length))
+            .await
+    }
+
+    /// Whether there is a hook for this phase.
+    pub(super) fn has(&self, phase: Phase) -> bool {
+        self.functions.phases[phase as usize].is_some()
+    }
+
+    /// Of a phase: the context, how many fields or bytes there are, whether nothing follows; an action.
+    pub(super) async fn hook(
+        &self,
+        store: &mut Store<State>,
+        phase: Phase,
+        parameters: (u32, u32, u32),
+    ) -> wasmtime::Result<Option<u32>> {
+        self.call(store, &self.functions.phases[phase as usize], parameters)
+            .await
+    }
+
+    /// The context, the call's token, how many fields, bytes and trailers its answer has.
+    pub(super) async fn call_response(
+        &self,
+        store: &mut Store<State>,
+        parameters: (u32, u32, u32, u32, u32),
+    ) -> wasmtime::Result<()> {
+        let place = &self.functions.call_response;
+        let called = self.call::<_, ()>(store, place, parameters);
+        called.await.map(|_| ())
+    }
+
+    /// The request of this context is over.
+    pub(super) async fn done(
+        &self,
+        store: &mut Store<State>,
+        context: u32,
+    ) -> wasmtime::Result<()> {
+        let called = self.call::<u32, u32>(store, &self.functions.done, context);
+        called.await.map(|_| ())
+    }
+
+    /// It may log.
+    pub(super) async fn log(&self, store: &mut Store<State>, context: u32) -> wasmtime::Result<()> {
+        let called = self.call::<u32, ()>(store, &self.functions.log, context);
+        called.await.map(|_| ())
+    }
+
+    /// The context is gone.
+    pub(super) async fn delete(
+        &self,
+        store: &mut Store<State>,
+        context: u32,
+    ) -> wasmtime::Result<()> {
+        let called = self.call::<u32, ()>(store, &self.functions.delete, context);
+        called.await.map(|_| ())
+    }
 }

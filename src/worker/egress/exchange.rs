@@ -26,7 +26,7 @@ use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::pool::Connection;
-use super::{Client, Patience, Terms, error};
+use super::{Client, Patience, Places, Terms, error};
 use crate::config::{Destination, Scheme, limits};
 use crate::control::Dial;
 use crate::guest::Answered;
@@ -39,12 +39,14 @@ use crate::worker::runtime::within;
 use crate::worker::stream::{Gone, Reader, Writer, secure, split};
 use crate::worker::tls::Tls;
 
-/// Sends a request and passes the answer on; ends when nobody wants it any more.
+/// Sends a request and passes the answer on; ends when nobody wants it any more. Its places are taken
+/// until then.
 pub(super) async fn exchange(
     client: Rc<Client>,
     request: http::Request<WasiBody>,
     terms: Terms,
     respond: oneshot::Sender<Answered>,
+    _places: Places,
 ) {
     let (parts, body) = request.into_parts();
     let mut respond = Some(respond);
@@ -166,7 +168,8 @@ impl Call<'_> {
                 result => return settle(result),
             }
         }
-        let connected = wanted(respond, self.connect()).await;
+        // On the heap, so that the future of a request on a kept connection is not as large.
+        let connected = wanted(respond, Box::pin(self.connect()).as_mut()).await;
         let Some(connection) = connected else {
             return Ok(());
         };
@@ -284,7 +287,7 @@ impl Call<'_> {
             let timed_out = |()| Err(ErrorCode::ConnectionReadTimeout.into());
             timer.poll(cx).map(timed_out)
         });
-        wanted(respond, waiting)
+        wanted(respond, pin!(waiting))
             .await
             .unwrap_or(Err(Failed::Unwanted))
     }
@@ -517,8 +520,10 @@ async fn read_head(reader: &mut Reader, method: &Method) -> Result<AnswerHead, F
 }
 
 /// What a future gives, unless the answer is not wanted any more before.
-async fn wanted<T>(respond: &mut Respond, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
+async fn wanted<T>(
+    respond: &mut Respond,
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     poll_fn(|cx| {
         if let Some(respond) = respond
             && respond.poll_canceled(cx).is_ready()

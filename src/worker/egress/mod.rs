@@ -36,7 +36,7 @@ use crate::guest::{Answered, Outbound};
 use crate::scheduler::Account;
 use crate::worker::data::Link;
 use crate::worker::http_cache;
-use crate::worker::semaphore::Semaphore;
+use crate::worker::semaphore::{Permit, Semaphore};
 use crate::worker::split::Split;
 use crate::worker::tls;
 
@@ -118,6 +118,9 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// The tenant's place and the worker's that an exchange takes.
+type Places = (Permit, Permit);
+
 /// What a request may take.
 struct Terms {
     patience: Patience,
@@ -160,9 +163,10 @@ impl Client {
             .as_ref()
             .map(Origin::egress)
             .unwrap_or_default();
-        // Each request has a place already; what fills the cache outlives its request.
+        // Each request has a place already. The exchange of one that was given up ends a turn later, when
+        // another may be in that place; and what fills the cache outlives its request.
         let places = split.share(tenant.limits.concurrency).max(1);
-        let places = places + limits::HTTP_CACHE_FILLS_MAX;
+        let places = 2 * places + limits::HTTP_CACHE_FILLS_MAX;
         Self::new(
             network,
             tenant,
@@ -233,11 +237,7 @@ impl Client {
             return Box::pin(std::future::ready(Err(ErrorCode::ConnectionLimitReached)));
         };
         let (respond, answer) = oneshot::channel();
-        let exchange = exchange(Rc::clone(self), request, terms, respond);
-        self.spawn(async move {
-            exchange.await;
-            drop(places);
-        });
+        self.spawn(exchange(Rc::clone(self), request, terms, respond, places));
         Box::pin(async move {
             // The task always answers, unless the worker ends.
             answer.await.unwrap_or(Err(ErrorCode::ConnectionTerminated))

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -79,7 +79,9 @@ pub async fn serve(
         let (sender, filtered) = channel();
         let sent = to.send(parts, filtered);
         let pumped = request_body(&mut chain, &mut exchange, body, sender);
-        match both(pumped, sent).await? {
+        // On the heap, so that a request without one has no future as large.
+        let both = async { both(pin!(pumped), pin!(sent)).await };
+        match Box::pin(both).await? {
             Sent::Passed(response) => response,
             Sent::Answered(answer) => return finish(chain, respond, whole(answer)).await,
         }
@@ -196,10 +198,9 @@ enum Sent {
 
 /// Filters a request's body while it is sent, until it is through and there is an answer.
 async fn both(
-    pumped: impl Future<Output = Result<Option<http::Response<Bytes>>, Failure>>,
-    sent: impl Future<Output = Result<Response, Failure>>,
+    mut pumped: Pin<&mut impl Future<Output = Result<Option<http::Response<Bytes>>, Failure>>>,
+    mut sent: Pin<&mut impl Future<Output = Result<Response, Failure>>>,
 ) -> Result<Sent, Failure> {
-    let (mut pumped, mut sent) = (pin!(pumped), pin!(sent));
     let (mut is_pumped, mut response) = (false, None);
     poll_fn(|cx| {
         if !is_pumped && let Poll::Ready(result) = pumped.as_mut().poll(cx) {
