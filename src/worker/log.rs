@@ -40,6 +40,8 @@ struct Inner {
     batch: RefCell<Vec<u8>>,
     lines: Cell<u64>,
     dropped: Cell<u64>,
+    /// Dropped lines that the batch tells of.
+    told: Cell<u64>,
     flusher: RefCell<Option<Waker>>,
     requests: RequestIds,
 }
@@ -85,6 +87,7 @@ impl Log {
             batch: RefCell::default(),
             lines: Cell::new(0),
             dropped: Cell::new(0),
+            told: Cell::new(0),
             flusher: RefCell::default(),
             requests: RequestIds::default(),
         }))
@@ -235,12 +238,11 @@ impl Log {
             Destination::Broker(channel) => channel.try_send_bytes(&batch, &[]).is_ok(),
             Destination::Terminal => std::io::stderr().write_all(&batch).is_ok(),
         };
+        let (lines, told) = (self.0.lines.take(), self.0.told.take());
         if !sent {
-            self.0
-                .dropped
-                .set(self.0.dropped.get() + self.0.lines.get());
+            // What was to be told of is still to be.
+            self.0.dropped.set(self.0.dropped.get() + lines + told);
         }
-        self.0.lines.set(0);
         batch.clear();
         if sent && self.0.dropped.get() > 0 {
             let dropped = self.0.dropped.take();
@@ -250,6 +252,9 @@ impl Log {
                 kind: "dropped",
                 lines: dropped,
             });
+            // It is no line that anybody would miss.
+            self.0.lines.set(0);
+            self.0.told.set(dropped);
         }
     }
 
@@ -396,4 +401,62 @@ fn write_line(to: &mut impl Write, line: &[u8]) -> std::io::Result<()> {
     to.write_all(line)?;
     to.write_all(b"\n")?;
     to.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A broker that is slower than its workers takes a batch now and then.
+    #[test]
+    fn every_line_arrives_or_is_counted() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let log = Log::new(Destination::Broker(ours), AccessLog::Off);
+        let write = |count: u64| {
+            for _ in 0..count {
+                log.tenant_fault("a", None, None, &"x".repeat(900));
+            }
+            log.flush();
+        };
+        let (mut buf, mut arrived, mut told) = (Vec::new(), 0, 0);
+        let mut read = || {
+            let received = theirs.try_recv_bytes(&mut buf).ok().flatten();
+            let Some((length, _)) = received else {
+                return None;
+            };
+            for line in buf[..length].split(|byte| *byte == b'\n') {
+                match serde_json::from_slice::<serde_json::Value>(line) {
+                    Ok(line) if line["kind"] == "dropped" => {
+                        told += line["lines"].as_u64().unwrap();
+                    }
+                    Ok(_) => arrived += 1,
+                    Err(_) => assert!(line.is_empty()),
+                }
+            }
+            Some((arrived, told))
+        };
+        let mut written = 0;
+        for round in 0..500 {
+            write(1 + round % 40);
+            written += 1 + round % 40;
+            if round % 3 == 0 {
+                read();
+            }
+        }
+        let mut last = (0, 0);
+        for _ in 0..4 {
+            while let Some(now) = read() {
+                last = now;
+            }
+            write(1);
+            written += 1;
+        }
+        log.flush();
+        while let Some(now) = read() {
+            last = now;
+        }
+        let (arrived, told) = last;
+        assert!(told > 0, "there was room for all of them");
+        assert_eq!(arrived + told, written);
+    }
 }
