@@ -6,7 +6,7 @@
 //!
 //! | service | not granted | quota hit | backend slow | backend gone | malformed answer | junk of the guest |
 //! |---|---|---|---|---|---|---|
-//! | `wasi:http` 0.2, 0.3 | `wasi_http` | `wasi_http` | `wasi_http` | `wasi_http` | `wasi_http` | `junk` |
+//! | `wasi:http` 0.2, 0.3 | `wasi_http` | `wasi_http` | `wasi_http` | `wasi_http` | `wasi_http` | `junk`, `junk3` |
 //! | names, TLS, who connects | –¹ | –¹ | `the_way_there` | `the_way_there` | `the_way_there` | –¹ |
 //! | FastEdge `http-client` | `http_client` | `http_client` | `http_client` | `http_client` | `http_client` | `junk` |
 //! | `proxy_http_call` | `proxy_http_call` | `proxy_http_call` | `proxy_http_call` | `proxy_http_call` | `proxy_http_call` | `junk_filters` |
@@ -27,6 +27,9 @@
 //! 5. Every tenant has a log, and nothing of it is answered.
 //! 6. The operator names a tenant's servers, and no guest is asked. Where a filter sends requests elsewhere
 //!    is granted, or not: `filters`.
+//!
+//! The process that keeps data is everybody's: while it stands still or is gone, the others that are answered
+//! as ever are those who want nothing of it, and all have theirs again afterwards.
 //!
 //! More of single cells: `egress` (TLS, rules, every error code of `wasi:http`), `data` (quotas to the byte,
 //! writes under `kill -9`), `origin`, `filters`, `fastedge`, `limits`, `logs`; and beside the code
@@ -52,7 +55,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use common::{Client, Origin, PATIENCE, Redis, Response, Tenant, TestHost, guest, written};
+use common::{
+    Client, Origin, PATIENCE, Redis, Response, Tenant, TestHost, guest, service, written,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -943,8 +948,8 @@ fn filters() {
     let behind = |name: &str| {
         Tenant::passed_on(name, &[&origin.url()])
             .line(&filter)
-            .limit("cpu_ms", 500)
-            .limit("wall_ms", 1_000)
+            .limit("cpu_ms", 100)
+            .limit("wall_ms", 2_000)
     };
     let given = |name: &str| {
         behind(name)
@@ -998,7 +1003,7 @@ fn filters() {
         others: &[HELLO],
         ..stage
     };
-    // Each call may take 3 s, the request has 1 s.
+    // Each call may take 3 s, the request has 2 s.
     check_data_process(&stage, &[("a", path)], "504 wall_exhausted", &gone);
 }
 
@@ -1403,17 +1408,102 @@ fn junk() {
         let cell = format!("{module} {name}({arguments})");
         let path = format!("/{number:02}");
         stage.check(&[(&cell, ("junk", &path, "500 trapped"))]);
-        let access = host.wait_for_access(&path);
-        let fault = host.wait_for_log(|line| {
-            line["reason"] == "trapped"
-                && line["kind"] == "fault"
-                && line["request"] == access["request"]
-        });
-        let detail = fault["detail"].as_str().unwrap();
-        assert!(
-            FOUND.iter().any(|it| detail.contains(it)),
-            "{cell}: {detail}"
-        );
+        check_found(&host, "junk", &path, &cell);
+    }
+}
+
+/// A tenant's request ended because of what it passed.
+#[track_caller]
+fn check_found(host: &TestHost, tenant: &str, path: &str, cell: &str) {
+    let access = host.wait_for_log(|line| {
+        line["tenant"] == *tenant && line["kind"] == "access" && line["path"] == *path
+    });
+    let fault = host.wait_for_log(|line| {
+        line["reason"] == "trapped"
+            && line["kind"] == "fault"
+            && line["request"] == access["request"]
+    });
+    let detail = fault["detail"].as_str().unwrap();
+    let is_found = FOUND.iter().any(|it| detail.contains(it));
+    assert!(is_found, "{cell}: {detail}");
+}
+
+/// A program of WASI 0.3 that makes this call, whatever it is asked; handle 1 is its request.
+fn service_that(calls: &str) -> Vec<u8> {
+    let types = r#"
+        (export "fields" (type $fields (sub resource)))
+        (type $why (variant (case "invalid-syntax") (case "forbidden") (case "immutable")
+            (case "size-exceeded") (case "other" (option string))))
+        (export "header-error" (type $header-error (eq $why)))
+        (export "[static]fields.from-list" (func
+            (param "entries" (list (tuple string (list u8))))
+            (result (result (own $fields) (error $header-error)))))"#;
+    let module = format!(
+        r#"(import "wasi:http/client@0.3.0" (instance $client
+                (export "send" (func async (param "request" (own $request))
+                    (result (result (own $response) (error $error)))))))
+        (core module $libc
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
+        (core instance $libc (instantiate $libc))
+        (alias core export $libc "memory" (core memory $memory))
+        (alias core export $libc "realloc" (core func $realloc))
+        (alias export $client "send" (func $send))
+        (alias export $types "[static]fields.from-list" (func $from-list))
+        (core func $from-list (canon lower (func $from-list)
+            (memory (core memory $memory)) (realloc (core func $realloc))))
+        (core func $send (canon lower (func $send)
+            (memory (core memory $memory)) (realloc (core func $realloc))))
+        (core func $start (canon lower (func $send) async
+            (memory (core memory $memory)) (realloc (core func $realloc))))
+        (core module $m
+            (import "" "memory" (memory 1))
+            (import "" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+            (import "" "from-list" (func $from-list (param i32 i32 i32)))
+            (import "" "send" (func $send (param i32 i32)))
+            (import "" "start" (func $start (param i32 i32) (result i32)))
+            (export "memory" (memory 0))
+            (export "realloc" (func $realloc))
+            (func (export "handle") (param $request i32) (result i32) {calls} (unreachable)))
+        (core instance $i (instantiate $m (with "" (instance
+            (export "memory" (memory $memory))
+            (export "realloc" (func $realloc))
+            (export "from-list" (func $from-list))
+            (export "send" (func $send))
+            (export "start" (func $start))))))"#
+    );
+    service(types, &module)
+}
+
+/// The same of WASI 0.3: each of these programs does it at every request, and nothing else.
+#[test]
+fn junk3() {
+    let cases = [
+        "(call $from-list (i32.const -64) (i32.const 64) (i32.const 1024))",
+        "(call $from-list (i32.const 512) (i32.const 268435456) (i32.const 1024))",
+        "(call $from-list (i32.const 512) (i32.const 0) (i32.const -64))",
+        "(call $send (i32.const 77) (i32.const 1024))",
+        "(call $send (local.get $request) (i32.const -64))",
+        "(drop (call $start (i32.const 77) (i32.const 1024)))",
+        "(drop (call $start (local.get $request) (i32.const -64)))",
+    ];
+    let names: Vec<_> = (0..cases.len()).map(|at| format!("junk{at}")).collect();
+    let mut config = TestHost::builder().tenant(Tenant::new("three", "service3"));
+    for (name, calls) in names.iter().zip(cases) {
+        let path = written(&format!("service-{name}"), &service_that(calls));
+        config = config.tenant(Tenant::with_component(name, path));
+    }
+    let host = config.tenant(Tenant::new("hello", "hello")).start();
+    let stage = Stage {
+        host: &host,
+        kept: &[("three", "/", "Hello from skep")],
+        others: &[HELLO, ("three", "/", "Hello from skep")],
+    };
+    for (name, calls) in names.iter().zip(cases) {
+        for _ in 0..2 {
+            stage.check(&[(calls, (name, "/", "500 trapped"))]);
+        }
+        check_found(&host, name, "/", calls);
     }
 }
 

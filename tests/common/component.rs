@@ -30,11 +30,12 @@ pub fn core_module(declares: &str, body: &str) -> Vec<u8> {
     ))
 }
 
-/// A component with the handler of WASI 0.3 that needs two stacks: a timer of 1 ms runs out, whose end
-/// is told on a second stack, while the first blocks for 300 ms. Its answer is no answer: its reason is
-/// `trapped`.
-pub fn two_stacks() -> Vec<u8> {
-    let text = r#"(component
+/// A component with the handler of WASI 0.3. `types` are further exports of `wasi:http/types`; `module` is
+/// what follows its types, among them `$types`, `$request`, `$response` and `$error`, and ends with the
+/// core instance `$i`, which exports its memory, a `realloc`, and `handle`, called with one handle.
+pub fn service(types: &str, module: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
             (import "wasi:http/types@0.3.0" (instance $types
             (export (;0;) "request" (type (sub resource)))
             (export (;1;) "response" (type (sub resource)))
@@ -89,13 +90,33 @@ pub fn two_stacks() -> Vec<u8> {
                 (case "loop-detected")
                 (case "configuration-error")
                 (case "internal-error" 2)))
-            (export (;15;) "error-code" (type (eq 14)))))
-            (import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
-                (export "wait-for" (func async (param "how-long" u64)))))
-            (alias export $clock "wait-for" (func $wait-for))
+            (export (;15;) "error-code" (type (eq 14)))
+            {types}))
             (alias export $types "request" (type $request))
             (alias export $types "response" (type $response))
             (alias export $types "error-code" (type $error))
+            {module}
+            (func $handle async
+                (param "request" (own $request))
+                (result (result (own $response) (error $error)))
+                (canon lift (core func $i "handle")
+                    (memory (core memory $i "memory"))
+                    (realloc (core func $i "realloc"))))
+            (instance $handler (export "handle" (func $handle)))
+            (export "wasi:http/handler@0.3.0" (instance $handler)))"#
+    );
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A component with the handler of WASI 0.3 that needs two stacks: a timer of 1 ms runs out, whose end
+/// is told on a second stack, while the first blocks for 300 ms. Its answer is no answer: its reason is
+/// `trapped`.
+pub fn two_stacks() -> Vec<u8> {
+    service(
+        "",
+        r#"(import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
+                (export "wait-for" (func async (param "how-long" u64)))))
+            (alias export $clock "wait-for" (func $wait-for))
             (core func $block (canon lower (func $wait-for)))
             (core func $start (canon lower (func $wait-for) async))
             (core module $m
@@ -109,16 +130,8 @@ pub fn two_stacks() -> Vec<u8> {
                     (i32.const 16)))
             (core instance $i (instantiate $m (with "" (instance
                 (export "block" (func $block))
-                (export "start" (func $start))))))
-            (func $handle async
-                (param "request" (own $request))
-                (result (result (own $response) (error $error)))
-                (canon lift (core func $i "handle")
-                    (memory (core memory $i "memory"))
-                    (realloc (core func $i "realloc"))))
-            (instance $handler (export "handle" (func $handle)))
-            (export "wasi:http/handler@0.3.0" (instance $handler)))"#;
-    wat::parse_str(text).expect("valid text")
+                (export "start" (func $start))))))"#,
+    )
 }
 
 /// Writes a component where a host can find it: in a directory that lives as long as the tests.

@@ -41,7 +41,7 @@ mod redis;
 use std::time::Duration;
 
 pub use client::{Client, Response};
-pub use component::{component, core_module, two_stacks, written};
+pub use component::{component, core_module, service, two_stacks, written};
 pub use config::{Builder, Tenant, guest};
 pub use host::TestHost;
 pub use mmdb::database;
