@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each word of it means.
 
+mod kv;
 mod new;
 mod run;
 mod secret;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::limits;
 
+pub use kv::{KvArgs, KvCommand};
 pub use new::NewArgs;
 use run::parse_variable;
 pub use run::{RunArgs, StoreFlag};
@@ -79,6 +81,9 @@ pub enum Command {
     /// Have a running host forget answers that it keeps of a tenant's origin
     #[command(after_help = PURGE_EXAMPLES)]
     Purge(PurgeArgs),
+    /// Show and change what a tenant's key-value store holds on a running host
+    #[command(after_help = kv::EXAMPLES)]
+    Kv(KvArgs),
     /// Say what this host gives of each layer of isolation, and how to get the rest
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
@@ -290,6 +295,17 @@ mod tests {
             "skep run a.wasm --origin http://127.0.0.1:1 --origin https://b.test",
             "skep purge shop --tag a --soft",
             "skep purge shop --all -c a.toml",
+            "skep kv shop prices get a",
+            "skep kv shop prices set a 1 -c a.toml",
+            "skep kv shop prices set a --file f",
+            "skep kv shop prices delete a b",
+            "skep kv shop prices list",
+            "skep kv shop prices list a* --config a.toml",
+            "skep kv shop prices zadd a -1.5 m",
+            "skep kv shop prices zrange a -inf 7",
+            "skep kv shop prices bf-add a x y",
+            "skep kv shop prices bf-exists a x",
+            "skep kv shop prices import -",
             "skep run a.wasm --dotenv d --geo LU --watch",
             "skep run --watch --build make a.wasm --headers X-A=1 --rsp-headers X-B=2",
             "skep run -p 8080 -w a.wasm -e A=1 -s B=2 --kv-stores c=redis://d -m 128000000 --max-duration 5000 --wasi-http true",
@@ -331,6 +347,11 @@ mod tests {
             "skep run a.wasm --origin b.test",
             "skep purge shop",
             "skep purge shop --all --tag a",
+            "skep kv shop get a",
+            "skep kv shop prices set a",
+            "skep kv shop prices set a 1 --file f",
+            "skep kv shop prices delete",
+            "skep kv shop prices zadd a x m",
             "skep run a.wasm --build make",
             "skep new --template wasi-http-rust",
             "skep new a b",

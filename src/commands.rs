@@ -1,5 +1,7 @@
 //! What each subcommand does, in terms of the other modules.
 
+mod admin;
+mod kv;
 mod logs;
 mod new;
 mod purge;
@@ -21,6 +23,7 @@ use crate::sys::channel::Channel;
 use crate::sys::process;
 use crate::{demo as demo_tenants, supervisor, worker as worker_process};
 
+pub use kv::kv;
 pub use logs::logs;
 pub use new::new;
 pub use purge::purge;

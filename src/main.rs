@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Secret(args) => commands::secret(&args),
         Command::Logs(args) => commands::logs(&args),
         Command::Purge(args) => commands::purge(&args),
+        Command::Kv(args) => commands::kv(&args),
         Command::Doctor(args) => commands::doctor(&args),
         Command::Worker => commands::worker(),
         Command::Front => return skep::accept::front::run(),

@@ -141,6 +141,105 @@ fn fastedges_stores_are_read_from_redis() {
     }
 }
 
+/// An operator fills the stores of this host; FastEdge's programs, which only read, find it there.
+#[test]
+fn an_operator_fills_a_store_of_this_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("admin.sock");
+    let store = "kv = [{ name = 'S', access = 'read' }]";
+    let tenant = |name: &str| {
+        let tenant = Tenant::new(name, "fastedge").limit("cpu_ms", 2_000);
+        tenant.line(store)
+    };
+    let host = TestHost::builder()
+        .line("admin", &format!("socket = {socket:?}"))
+        .tenant(tenant("a"))
+        .tenant(tenant("b"))
+        .start();
+    let skep = |args: &[&str]| {
+        let mut skep = Command::new(env!("CARGO_BIN_EXE_skep"));
+        let config = host.dir().join("skep.toml");
+        let skep = skep.arg("kv").args(args).arg("--config").arg(config);
+        let mut child = skep
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = "\n{\"key\": \"one\", \"value\": \"1\"}\n{\"key\": \"other\", \"value\": \"2\"}\n\
+            {\"key\": \"z\", \"members\": [[1, \"x\"], [2.5, \"y\"]]}\n\
+            {\"key\": \"b\", \"items\": [\"x\", \"y\"]}\n{\"key\": \"last\", \"value\": \"\"}\n";
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.success(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let done = |args: &[&str]| {
+        let (is_good, out, error) = skep(args);
+        assert!(is_good, "{args:?}: {error}");
+        out
+    };
+    assert_eq!(done(&["a", "S", "import", "-"]), "imported 5 lines\n");
+    done(&["a", "S", "zadd", "z", "-inf", "low"]);
+    done(&["a", "S", "set", "text", "a value"]);
+    done(&["a", "S", "bf-add", "b", "z"]);
+    done(&["a", "S", "delete", "last", "none"]);
+    assert_eq!(done(&["a", "S", "get", "text"]), "a value");
+    assert_eq!(done(&["a", "S", "list", "[ot]*"]), "one\nother\ntext\n");
+    assert_eq!(done(&["a", "S", "list"]), "b\none\nother\ntext\nz\n");
+    assert_eq!(
+        done(&["a", "S", "zrange", "z", "-inf", "1"]),
+        "-inf\tlow\n1\tx\n"
+    );
+    assert_eq!(done(&["a", "S", "bf-exists", "b", "y"]), "true\n");
+
+    let kv = |query: &str| ask(&host, "a", &format!("/kv?store=S&{query}"));
+    assert_eq!(kv("op=get&key=one"), "some 1");
+    assert_eq!(kv("op=scan&pattern=o*"), "count 2\none\nother");
+    assert_eq!(kv("op=zrange&key=z&min=1&max=3"), "count 2\nx 1\ny 2.5");
+    assert_eq!(
+        kv("op=zscan&key=z&pattern=*"),
+        "count 3\nlow -inf\nx 1\ny 2.5"
+    );
+    assert_eq!(kv("op=bf&key=b&item=z"), "true");
+    assert_eq!(kv("op=bf&key=b&item=none"), "false");
+    assert_eq!(ask(&host, "b", "/kv?store=S&op=get&key=one"), "none");
+
+    for (args, wrong) in [
+        (&["none", "S", "list"][..], "no tenant none is served"),
+        (&["a", "T", "list"], "tenant a has no store T"),
+        (&["a", "S", "get", "none"], "no key none in store S"),
+        (
+            &["a", "S", "get", "z"],
+            "the key holds something of another kind",
+        ),
+        (
+            &["a", "S", "zadd", "one", "1", "x"],
+            "the key holds something of another kind",
+        ),
+        (
+            &["a", "S", "import", "/none"],
+            "/none: No such file or directory (os error 2)",
+        ),
+    ] {
+        let (is_good, _, error) = skep(args);
+        assert!(!is_good && error.contains(wrong), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let file = dir.path().join("wrong.jsonl");
+    std::fs::write(
+        &file,
+        "{\"key\": \"good\", \"value\": \"1\"}\n{\"key\": \"bad\"}\n",
+    )
+    .unwrap();
+    let (is_good, _, error) = skep(&["a", "S", "import", file.to_str().unwrap()]);
+    assert!(!is_good && error.contains("wrong.jsonl:2: "), "{error}");
+}
+
 #[test]
 fn a_tenant_has_what_it_was_given() {
     let shared = "{ name = 'flags', shared = 'flags' }";

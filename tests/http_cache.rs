@@ -11,12 +11,15 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use common::{Response, Tenant, TestHost, cores};
+use common::{Builder, Response, Tenant, TestHost, cores};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// An origin that answers each request with these fields and a body that says which request it was. A
 /// path of `/slow` is answered once `open` is called.
@@ -299,4 +302,131 @@ fn answers_are_purged_by_url_prefix_and_tag() {
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("no tenant b is served"), "{said}");
+}
+
+/// A tenant whose answers are kept on disk, too, in `data`.
+fn on_disk(origin: &Counting, data: &Path, socket: &Path) -> Builder {
+    TestHost::builder()
+        .line("data", &format!("dir = {data:?}"))
+        .line("data", "http_cache_mib_max = 64")
+        .line("admin", &format!("socket = {socket:?}"))
+        .tenant(Tenant::passed_on("a", &[&origin.url]))
+        .cold()
+}
+
+fn purge(host: &TestHost, args: &[&str]) {
+    let mut skep = Command::new(env!("CARGO_BIN_EXE_skep"));
+    let config = host.dir().join("skep.toml");
+    let purged = skep.args(["purge", "a", "--config"]).arg(config).args(args);
+    let output = purged.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn what_is_on_disk_outlives_the_host_and_what_was_purged_does_not() {
+    let origin = Counting::start("cache-control: max-age=600\r\nsurrogate-key: one\r\n");
+    let dir = tempfile::tempdir().unwrap();
+    let (data, socket) = (dir.path().join("data"), dir.path().join("admin.sock"));
+    let config = on_disk(&origin, &data, &socket);
+    let mut host = config.clone().start();
+    let kept = ask(&host, "GET", "/kept", "").expect(200).text();
+    let purged = ask(&host, "GET", "/purged", "").expect(200).text();
+    let changed = ask(&host, "GET", "/changed", "").expect(200).text();
+    purge(&host, &["--url", "http://a.test/purged"]);
+    ask(&host, "POST", "/changed", "content-length: 0\r\n").expect(200);
+    host.stop();
+    drop(host);
+
+    let host = config.start();
+    let answer = ask(&host, "GET", "/kept", "").expect(200);
+    assert_eq!(answer.text(), kept);
+    let status = answer.header("cache-status").unwrap();
+    assert!(
+        status.starts_with("skep; hit;") && status.ends_with("detail=disk"),
+        "{status}"
+    );
+    let again = ask(&host, "GET", "/kept", "").expect(200);
+    assert!(
+        !again.header("cache-status").unwrap().contains("disk"),
+        "in memory, too, now"
+    );
+    assert_ne!(ask(&host, "GET", "/purged", "").expect(200).text(), purged);
+    assert_ne!(
+        ask(&host, "GET", "/changed", "").expect(200).text(),
+        changed
+    );
+    // By tag, which memory knows of what came from disk, too.
+    purge(&host, &["--tag", "one"]);
+    assert_ne!(ask(&host, "GET", "/kept", "").expect(200).text(), kept);
+}
+
+/// Another origin has nothing of the one before.
+#[test]
+fn another_origin_is_asked_itself() {
+    let (one, other) = (
+        Counting::start("cache-control: max-age=600\r\n"),
+        Counting::start("cache-control: max-age=600\r\n"),
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let (data, socket) = (dir.path().join("data"), dir.path().join("admin.sock"));
+    let mut host = on_disk(&one, &data, &socket).start();
+    ask(&host, "GET", "/page", "").expect(200);
+    purge(&host, &["--url", "http://a.test/none"]); // it is on disk then
+    host.stop();
+    drop(host);
+    let host = on_disk(&other, &data, &socket).start();
+    ask(&host, "GET", "/page", "").expect(200);
+    assert_eq!((one.asked(), other.asked()), (1, 1));
+}
+
+/// Without who keeps it, the origin is asked; and what is purged meanwhile does not come back.
+#[test]
+fn whoever_keeps_it_may_be_killed_at_any_time() {
+    let origin = Counting::start("cache-control: max-age=600\r\n");
+    let dir = tempfile::tempdir().unwrap();
+    let (data, socket) = (dir.path().join("data"), dir.path().join("admin.sock"));
+    let host = on_disk(&origin, &data, &socket).start();
+    for round in 0..5 {
+        let path = format!("/{round}");
+        let first = ask(&host, "GET", &path, "").expect(200).text();
+        purge(&host, &["--url", "http://a.test/none"]); // it is on disk then
+        let mark = host.stderr_lines().len();
+        let pid = host.data_pid().expect("a data process");
+        kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+        // Not in memory any more, and whether it is on disk nobody can say.
+        purge(&host, &["--url", &format!("http://a.test{path}")]);
+        assert_ne!(ask(&host, "GET", &path, "").expect(200).text(), first);
+        host.wait_for_stderr_after(mark, |line| line.starts_with("skep: data pid "));
+    }
+    let kept = ask(&host, "GET", "/kept", "").expect(200).text();
+    assert_eq!(ask(&host, "GET", "/kept", "").expect(200).text(), kept);
+}
+
+/// What one worker fetched the others find.
+#[test]
+fn workers_share_what_is_on_disk() {
+    let count = cores().len().min(2);
+    let origin = Counting::start("cache-control: max-age=600\r\n");
+    let dir = tempfile::tempdir().unwrap();
+    let host = TestHost::builder()
+        .workers(count)
+        .line("data", &format!("dir = {:?}", dir.path().join("data")))
+        .line("data", "http_cache_mib_max = 64")
+        .line(
+            "admin",
+            &format!("socket = {:?}", dir.path().join("admin.sock")),
+        )
+        .tenant(Tenant::passed_on("a", &[&origin.url]).cores(count))
+        .cold()
+        .start();
+    let first = ask(&host, "GET", "/page", "").expect(200).text();
+    purge(&host, &["--url", "http://a.test/none"]); // what was told to the disk before is there
+    // Connections are spread over the workers.
+    let is_shared = || {
+        let answer = ask(&host, "GET", "/page", "").expect(200);
+        assert_eq!(answer.text(), first);
+        answer.header("cache-status").unwrap().contains("disk")
+    };
+    assert!(count == 1 || (0..1_000).any(|_| is_shared()));
+    assert_eq!(origin.asked(), 1);
 }

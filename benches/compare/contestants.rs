@@ -16,6 +16,10 @@ pub const HOST: &str = "hello.test";
 /// Wasmtime's release that skep is built on.
 const WASMTIME_INSTALL: &str = "cargo install wasmtime-cli --version 48.0.8 --locked";
 
+/// Gcore's own host for FastEdge apps is on no registry.
+const FASTEDGE_RUN_INSTALL: &str =
+    "build the CLI of github.com/G-Core/FastEdge-lib and name it in $FASTEDGE_RUN";
+
 /// The pool as skep's `balanced` profile has it.
 const WASMTIME_TUNED: &[&str] = &[
     "-Opooling-allocator=y",
@@ -38,6 +42,7 @@ pub struct Contestant {
 enum Kind {
     Skep(Site),
     Wasmtime { component: PathBuf, reuse: u32 },
+    FastedgeRun { program: PathBuf, app: PathBuf },
     Hyper(PathBuf),
     Nginx,
 }
@@ -74,6 +79,7 @@ pub fn find(dir: &Path) -> anyhow::Result<Vec<Found>> {
             None => Err((name, WASMTIME_INSTALL.into())),
         });
     }
+    found.extend(fastedge()?);
     found.push(hyper_hello());
     found.push(match version("nginx", "-v") {
         true => Ok(Contestant {
@@ -112,6 +118,11 @@ impl Contestant {
                     command.arg("--allow-precompiled");
                 }
                 command.arg(component);
+            }
+            Kind::FastedgeRun { program, app } => {
+                command = Command::new(program);
+                command.arg("http").arg("-p").arg(port.to_string());
+                command.arg("-w").arg(app);
             }
             Kind::Hyper(binary) => {
                 command = Command::new(binary);
@@ -153,6 +164,28 @@ fn wasmtime_component(dir: &Path, hello: &Path) -> Option<PathBuf> {
         .arg(&compiled);
     let done = compile.output().is_ok_and(|output| output.status.success());
     Some(if done { compiled } else { hello.to_owned() })
+}
+
+/// A FastEdge app in a fresh instance for each request, here and on Gcore's own host.
+fn fastedge() -> anyhow::Result<[Found; 2]> {
+    const RIVAL: &str = "fastedge-run, a FastEdge app";
+    let app = guest("fastedge")?;
+    let mut site = Site::new("balanced", "off")?;
+    site.tenant_at("hello", &app);
+    let skep = Contestant {
+        name: "skep, a FastEdge app",
+        kind: Kind::Skep(site),
+    };
+    let program = std::env::var_os("FASTEDGE_RUN");
+    let program = program.map_or_else(|| "fastedge-run".into(), PathBuf::from);
+    let rival = match version(&program, "--version") {
+        true => Ok(Contestant {
+            name: RIVAL,
+            kind: Kind::FastedgeRun { program, app },
+        }),
+        false => Err((RIVAL, FASTEDGE_RUN_INSTALL.into())),
+    };
+    Ok([Ok(skep), rival])
 }
 
 /// Built on the spot: it is part of this repository.

@@ -19,6 +19,8 @@ pub struct Data {
     pub dir: PathBuf,
     /// Bytes of all caches together.
     pub cache_bytes_max: u64,
+    /// Bytes of origins' answers on disk, of all tenants together; 0: none are kept there.
+    pub http_cache_bytes_max: u64,
     /// The file of the key that secrets are sealed with.
     pub secret_key: Option<PathBuf>,
     /// Whether stores outlive the process: all but those of `skep run` without a directory.

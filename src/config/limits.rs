@@ -126,6 +126,8 @@ limits! {
         "Answers of the tenant's origin that each of its workers keeps, with their fields and overhead; what is over is evicted (S3-FIFO). 0 is no cache.";
     HTTP_CACHE_OBJECT_BYTES "http_cache_object_bytes", "bytes", 8 * MIB, 0, GIB,
         "The body of one answer that is kept; larger ones pass through. Scripts, pages and most pictures fit.";
+    HTTP_CACHE_DISK_BYTES "http_cache_disk_bytes", "bytes", 1_024 * MIB, 0, 1_024 * GIB,
+        "Answers of the tenant's origin on disk, for all its workers and the next start, where data.http_cache_mib_max is not 0; the oldest gives way. 0 is none.";
     DATA_OPERATIONS_PER_S "data_operations_per_s", "operations/s", 20_000, 1, 10_000_000,
         "Calls for stores, cache and secrets, over all the tenant's workers; one takes 5 to 20 µs of a core that tenants share. A scan counts as 200, a page of keys as 20, a batch as one for 8 items and one for 16 KiB.";
     HANDLES "handles", "handles", 1_024, 16, 65_536,
@@ -183,6 +185,8 @@ limits! {
     DATA:
     CACHE_MIB_MAX "cache_mib_max", "MiB", 256, 1, 1_024 * 1_024,
         "All tenants' caches together; above it the largest one gives an eighth of what it has.";
+    HTTP_CACHE_MIB_MAX "http_cache_mib_max", "MiB", 0, 0, 64 * 1_024 * 1_024,
+        "Answers of all tenants' origins on disk together, in data.dir; above it the tenant that has most gives its oldest. The file takes up to twice as much. 0 is none: a host writes to its disk what it is told to.";
 }
 
 /// `cpu_max` of `[[cell]]`, in cores, at the least: 1 ms, the kernel's smallest quota, in each period.

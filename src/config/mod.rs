@@ -292,6 +292,8 @@ pub struct Limits {
     pub http_cache_bytes: u64,
     /// Longest body of such an answer, in bytes.
     pub http_cache_object_bytes: u64,
+    /// Bytes of its origin's answers on disk, where the host keeps any there.
+    pub http_cache_disk_bytes: u64,
     /// Calls for stores, cache and secrets together, each second.
     pub data_operations_per_s: u64,
     /// Host resources (bodies, fields, streams, pollables) alive at once in one instance.

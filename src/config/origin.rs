@@ -1,5 +1,6 @@
 //! `[tenant.origin]`: the servers that a tenant's requests are passed on to, and the filters on the way.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -70,6 +71,14 @@ impl Origin {
     /// names lead.
     pub fn egress(&self) -> Egress {
         Egress::to_servers(self.servers.iter().map(|it| (it.host.as_str(), it.port)))
+    }
+
+    /// A number for this site, the same after a restart: what another one answered is not its answer. An
+    /// origin with one more server is another one.
+    pub fn site(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        format!("{:?} {:?}", self.host, self.servers).hash(&mut hasher);
+        hasher.finish()
     }
 }
 

@@ -275,6 +275,8 @@ pub struct Data {
     pub secret_key: Field<String>,
     /// All caches together.
     pub cache_mib_max: Field<i64>,
+    /// All origins' answers on disk together.
+    pub http_cache_mib_max: Field<i64>,
 }
 
 /// `[admin]`
@@ -340,6 +342,7 @@ pub struct Limits {
     pub cache_bytes: Field<i64>,
     pub http_cache_bytes: Field<i64>,
     pub http_cache_object_bytes: Field<i64>,
+    pub http_cache_disk_bytes: Field<i64>,
     pub data_operations_per_s: Field<i64>,
     pub handles: Field<i64>,
     pub hostcall_bytes: Field<i64>,

@@ -126,6 +126,7 @@ fn local_host(
         data: Data {
             dir: default_data_dir(),
             cache_bytes_max: limits::CACHE_MIB_MAX.default << 20,
+            http_cache_bytes_max: 0,
             secret_key: None,
             is_lasting: false,
         },
@@ -206,6 +207,7 @@ impl Default for Limits {
             cache_bytes: limits::CACHE_BYTES.default,
             http_cache_bytes: limits::HTTP_CACHE_BYTES.default,
             http_cache_object_bytes: limits::HTTP_CACHE_OBJECT_BYTES.default,
+            http_cache_disk_bytes: 0,
             data_operations_per_s: limits::DATA_OPERATIONS_PER_S.default,
             handles: limits::HANDLES.default as usize,
             hostcall_bytes: limits::HOSTCALL_BYTES.default as usize,

@@ -401,6 +401,10 @@ impl One<'_, '_, '_> {
                 &raw.http_cache_object_bytes,
                 &limits::HTTP_CACHE_OBJECT_BYTES,
             ),
+            http_cache_disk_bytes: number(
+                &raw.http_cache_disk_bytes,
+                &limits::HTTP_CACHE_DISK_BYTES,
+            ),
             data_operations_per_s: number(
                 &raw.data_operations_per_s,
                 &limits::DATA_OPERATIONS_PER_S,

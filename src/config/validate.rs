@@ -84,6 +84,12 @@ impl Checker<'_, '_> {
         };
         self.cells_fit(file, &host);
         host.tenants = tenant::check_all(self, &file.tenant, &host.workers(), &host.cells);
+        if host.data.http_cache_bytes_max == 0 {
+            // Nobody has to ask for what is not there.
+            for tenant in &mut host.tenants {
+                tenant.limits.http_cache_disk_bytes = 0;
+            }
+        }
         host
     }
 
@@ -243,6 +249,8 @@ impl Checker<'_, '_> {
 
     fn data(&mut self, raw: &raw::Data) -> Data {
         let mib = self.limit("data", &raw.cache_mib_max, &limits::CACHE_MIB_MAX);
+        let http_cache_mib =
+            self.limit("data", &raw.http_cache_mib_max, &limits::HTTP_CACHE_MIB_MAX);
         let secret_key = raw.secret_key.as_ref().map(|name| {
             let path = self.dir.join(name.get_ref());
             if let Err(error) = std::fs::metadata(&path) {
@@ -259,6 +267,7 @@ impl Checker<'_, '_> {
                 None => default_data_dir(),
             },
             cache_bytes_max: mib << 20,
+            http_cache_bytes_max: http_cache_mib << 20,
             secret_key,
             is_lasting: true,
         }

@@ -232,6 +232,12 @@ pub enum AdminCall {
         /// They are only stale from now on, and asked about when they are next wanted.
         soft: bool,
     },
+    /// Ask who keeps data for what a tenant's stores hold, over this connection from now on
+    /// ([`crate::data::frame`]).
+    Data {
+        /// The tenant's name.
+        tenant: String,
+    },
 }
 
 /// What came of it.
@@ -247,6 +253,8 @@ pub enum AdminReply {
         /// Workers that have said nothing in time.
         silent: usize,
     },
+    /// Whoever keeps data reads what follows.
+    Connected,
     /// Nothing was done.
     Refused {
         /// Why, in one line.
@@ -481,6 +489,8 @@ pub enum ToData {
         dir: std::path::PathBuf,
         /// Bytes of all caches together.
         cache_bytes_max: u64,
+        /// Bytes of origins' answers on disk; 0: none are kept there.
+        http_cache_bytes_max: u64,
         /// Layers of isolation without which it does not start.
         require: Vec<Layer>,
     },
@@ -489,6 +499,8 @@ pub enum ToData {
         /// The place of its cell: it may ask for that cell's tenants.
         cell: usize,
     },
+    /// A command of the operator's wants to see or change stores. File descriptor: its stream.
+    Operator,
     /// The egress process was started, for the first time or again. File descriptor: the channel to it.
     Egress,
     /// Adds the tenant, or replaces the one of that name. File descriptors: the files of its secrets that
@@ -514,6 +526,10 @@ pub struct Owner {
     pub stores: Vec<OwnedStore>,
     /// Bytes of its cache; 0: it has none.
     pub cache_bytes: u64,
+    /// Its origin, where it has one ([`Origin::site`](crate::config::Origin::site)).
+    pub site: Option<u64>,
+    /// Bytes of that one's answers on disk.
+    pub http_cache_disk_bytes: u64,
     /// Its secrets' slots.
     pub secrets: Vec<OwnedSecret>,
     /// Operations a second.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::http_cache::{Found, HttpAsk, Object};
 use super::kv::{Answer, Change, KvError, Query};
 use crate::config::limits;
 
@@ -24,6 +25,8 @@ pub enum Ask {
     },
     /// Something of the tenant's cache.
     Cache(CacheAsk),
+    /// Something of the origin's answers that are kept on disk, which no guest asks for.
+    Http(HttpAsk),
     /// A secret: [`Given::Value`].
     Secret {
         /// Its name.
@@ -57,7 +60,10 @@ impl Ask {
             },
             Self::Cache(CacheAsk::Set { value, .. }) => of(1, value.len()),
             Self::Cache(CacheAsk::Purge | CacheAsk::PurgePrefix { .. }) => 20,
-            Self::Cache(_) | Self::Secret { .. } => 1,
+            Self::Http(HttpAsk::Keep { object, .. }) => of(1, object.bytes() as usize),
+            // Has to be done, whatever else is.
+            Self::Http(HttpAsk::Forget(_)) => 0,
+            Self::Cache(_) | Self::Http(_) | Self::Secret { .. } => 1,
         }
     }
 
@@ -107,6 +113,7 @@ impl Ask {
                 | CacheAsk::PurgePrefix { prefix: one } => key(one),
                 CacheAsk::Purge => Ok(()),
             },
+            Self::Http(ask) => ask.check(),
             Self::Secret { name, .. } => key(name),
         }
     }
@@ -195,6 +202,10 @@ pub enum Given {
     Bool(bool),
     /// A number.
     Count(i64),
+    /// Answers of an origin.
+    Found(Found),
+    /// One of them, where it is still there.
+    Object(Option<Box<Object>>),
 }
 
 /// Why there is none.

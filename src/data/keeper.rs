@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cache::Cache;
 use super::caches;
+use super::http_cache::{Disk, HttpAsk};
 use super::kv::embedded::Embedded;
 use super::kv::redis::Redis;
 use super::kv::{KvError, Quota};
@@ -33,11 +34,22 @@ pub(super) struct Own {
     pub(super) writer: Writer,
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// A worker of that cell, for its tenants and what they were given.
+    Worker(usize),
+    /// The operator, for every tenant's stores.
+    Operator,
+}
+
 /// Everything that is kept.
 pub(super) struct Keeper {
     own: Result<Own, String>,
     key: Option<Key>,
     servers: Rc<Servers>,
+    /// Where origins' answers are kept, if the operator wants any kept.
+    disk: Option<Disk>,
     cache_bytes_max: u64,
     /// Of all caches together, as it was last counted.
     cache_bytes: Cell<u64>,
@@ -50,6 +62,8 @@ struct Tenant {
     former: Option<(usize, Instant)>,
     stores: FxHashMap<String, Store>,
     cache: Option<caches::Shared>,
+    /// Its origin, whose answers it may keep on disk.
+    site: Option<u64>,
     /// `None`: it was given none.
     secrets: Option<Secrets>,
     /// Slots that are there and could not be read: names, and when they begin to be in force.
@@ -79,12 +93,14 @@ impl Keeper {
         own: Result<Own, String>,
         key: Option<Key>,
         servers: Rc<Servers>,
+        disk: Option<Disk>,
         cache_bytes_max: u64,
     ) -> Self {
         Self {
             own,
             key,
             servers,
+            disk,
             cache_bytes_max,
             cache_bytes: Cell::new(0),
             tenants: RefCell::default(),
@@ -109,6 +125,11 @@ impl Keeper {
             cache
         });
         let (secrets, unreadable) = self.secrets(&owner, files);
+        if let Some(disk) = &self.disk {
+            let site = owner.site.unwrap_or_default();
+            let bytes_max = owner.site.map_or(0, |_| owner.http_cache_disk_bytes);
+            disk.own(&owner.name, site, bytes_max);
+        }
         let has_own = owner
             .stores
             .iter()
@@ -137,6 +158,7 @@ impl Keeper {
             former,
             stores: stores.collect(),
             cache,
+            site: owner.site,
             secrets,
             unreadable,
             operations: TokenBucket::new(owner.operations_per_s, 1, owner.operations_per_s),
@@ -186,27 +208,40 @@ impl Keeper {
 
     pub(super) fn remove(&self, name: &str) {
         self.tenants.borrow_mut().remove(name);
+        if let Some(disk) = &self.disk {
+            disk.remove(name);
+        }
     }
 
-    /// Answers a worker of that cell. `turn` is to be kept until the answer is sent: a tenant has so many
+    /// Answers whoever asks. `turn` is to be kept until the answer is sent: a tenant has so many
     /// on their way, however large they are.
     pub(super) async fn answer(
         &self,
-        cell: usize,
-        tenant: &str,
+        who: Who,
+        name: &str,
         ask: Ask,
         turn: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Given, Refused> {
-        let tenant = self.tenants.borrow().get(tenant).map(Rc::clone);
+        let tenant = self.tenants.borrow().get(name).map(Rc::clone);
         let tenant = tenant
-            .filter(|it| it.is_of(cell))
+            .filter(|it| match who {
+                Who::Worker(cell) => it.is_of(cell),
+                Who::Operator => true,
+            })
             .ok_or(Refused::NotGranted)?;
         // The worker has looked already; but what a worker says is not believed.
         ask.check()?;
-        let cost = ask.cost().min(tenant.operations_per_s);
-        let taken = tenant.operations.take(cost, monotonic_ns());
-        taken.map_err(|_| Refused::TooOften(tenant.operations_per_s))?;
-        if matches!(ask, Ask::Query { .. } | Ask::Change { .. }) {
+        let is_of_stores = matches!(ask, Ask::Query { .. } | Ask::Change { .. });
+        match who {
+            Who::Operator if !is_of_stores => return Err(Refused::NotGranted),
+            Who::Operator => {}
+            Who::Worker(_) => {
+                let cost = ask.cost().min(tenant.operations_per_s);
+                let taken = tenant.operations.take(cost, monotonic_ns());
+                taken.map_err(|_| Refused::TooOften(tenant.operations_per_s))?;
+            }
+        }
+        if is_of_stores {
             // Whoever holds a turn gives it back; the semaphore is never closed.
             *turn = Arc::clone(&tenant.turns).acquire_owned().await.ok();
             // Of several tenants that wait, each is next once.
@@ -220,6 +255,7 @@ impl Keeper {
                 self.count(before, cache.borrow().bytes());
                 given
             }
+            Ask::Http(ask) => self.http(name, &tenant, ask, turn).await,
             Ask::Secret { name, at } => secret(&tenant, &name, at),
             Ask::Query { store, query } => {
                 let store = tenant.stores.get(&store).ok_or(Refused::NotGranted)?;
@@ -234,7 +270,7 @@ impl Keeper {
             }
             Ask::Change { store, change } => {
                 let store = tenant.stores.get(&store).ok_or(Refused::NotGranted)?;
-                if store.access == Access::Read {
+                if store.access == Access::Read && who != Who::Operator {
                     return Err(Refused::ReadOnly);
                 }
                 let answer = match &store.redis {
@@ -248,6 +284,38 @@ impl Keeper {
                 };
                 Ok(Given::Kv(answer?))
             }
+        }
+    }
+
+    /// Answers of a tenant's origin on disk. A worker that knows another origin gets none, and adds none.
+    async fn http(
+        &self,
+        name: &str,
+        tenant: &Tenant,
+        ask: HttpAsk,
+        turn: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<Given, Refused> {
+        let disk = self.disk.as_ref().ok_or(Refused::NotGranted)?;
+        let is_known = |site: u64| match tenant.site == Some(site) {
+            true => Ok(()),
+            false => Err(Refused::NotGranted),
+        };
+        match ask {
+            HttpAsk::Find { site, url } => {
+                is_known(site)?;
+                *turn = Arc::clone(&tenant.turns).acquire_owned().await.ok();
+                disk.find(name, url).await.map(Given::Found)
+            }
+            HttpAsk::Fetch { site, number } => {
+                is_known(site)?;
+                *turn = Arc::clone(&tenant.turns).acquire_owned().await.ok();
+                disk.fetch(name, number).await.map(Given::Object)
+            }
+            HttpAsk::Keep { site, url, object } => {
+                is_known(site)?;
+                disk.keep(name, url, object).await.map(|()| Given::Done)
+            }
+            HttpAsk::Forget(which) => disk.forget(name, which).await.map(|()| Given::Done),
         }
     }
 

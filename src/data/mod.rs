@@ -15,6 +15,7 @@ mod ask;
 pub mod cache;
 mod caches;
 pub mod frame;
+pub mod http_cache;
 mod keeper;
 pub mod kv;
 mod owner;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::config::{SecretSource, Tenant};
+use crate::config::{Origin, SecretSource, Tenant};
 use crate::control::{OwnedSecret, OwnedStore, Owner};
 use crate::sys::report;
 
@@ -46,6 +46,8 @@ pub fn owner(tenant: &Tenant, cell: usize) -> (Owner, Vec<File>) {
         cell,
         stores: stores.collect(),
         cache_bytes: tenant.limits.cache_bytes,
+        site: tenant.origin.as_ref().map(Origin::site),
+        http_cache_disk_bytes: tenant.limits.http_cache_disk_bytes,
         secrets,
         operations_per_s: tenant.limits.data_operations_per_s,
     };

@@ -15,7 +15,8 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use zeroize::Zeroizing;
 
-use super::keeper::{Keeper, Own};
+use super::http_cache::{self, Disk};
+use super::keeper::{Keeper, Own, Who};
 use super::kv::embedded::Embedded;
 use super::sealed::Key;
 use super::serve::serve;
@@ -54,6 +55,7 @@ fn start_up() -> anyhow::Result<Ready> {
     let ToData::Start {
         dir,
         cache_bytes_max,
+        http_cache_bytes_max,
         require,
     } = message
     else {
@@ -62,15 +64,17 @@ fn start_up() -> anyhow::Result<Ready> {
     let runtime = runtime()?;
     let made = make(&dir);
     let mut own = Err(String::new());
+    let mut disk = None;
     let isolation = isolation::data::lockdown(made.is_ok().then_some(&*dir), &require, || {
         own = open(&dir, made);
+        disk = open_disk(&dir, http_cache_bytes_max);
     })?;
     control.send(&FromData::Isolated(isolation), &[])?;
     let key = fds.pop().and_then(|fd| {
         let said = |error: &anyhow::Error| report::line(format_args!("data: {error:#}"));
         read_key(fd).inspect_err(said).ok()
     });
-    let keeper = Keeper::new(own, key, Rc::default(), cache_bytes_max);
+    let keeper = Keeper::new(own, key, Rc::default(), disk, cache_bytes_max);
     Ok(Ready {
         control,
         runtime,
@@ -102,6 +106,18 @@ fn open(dir: &Path, made: io::Result<()>) -> Result<Own, String> {
     })
 }
 
+/// The answers of origins that are kept, and their thread. Without them, origins are asked.
+fn open_disk(dir: &Path, bytes_max: u64) -> Option<Disk> {
+    if bytes_max == 0 {
+        return None;
+    }
+    let wrong = |error: &io::Error| {
+        let dir = dir.display();
+        report::line(format_args!("no answers can be kept in {dir}: {error}"));
+    };
+    http_cache::start(dir, bytes_max).inspect_err(wrong).ok()
+}
+
 fn read_key(fd: OwnedFd) -> anyhow::Result<Key> {
     let mut text = Zeroizing::new(String::with_capacity(limits::SECRET_KEY_BYTES_MAX));
     File::from(fd)
@@ -122,7 +138,13 @@ async fn obey(keeper: Rc<Keeper>, control: Channel) -> anyhow::Result<()> {
             ToData::Start { .. } => bail!("Start came twice"),
             ToData::Worker { cell } => {
                 let fd = fds.pop().context("Worker came without its stream")?;
-                tokio::task::spawn_local(logged(serve(Rc::clone(&keeper), stream(fd)?, cell)));
+                let who = Who::Worker(cell);
+                tokio::task::spawn_local(logged(serve(Rc::clone(&keeper), stream(fd)?, who)));
+            }
+            ToData::Operator => {
+                let fd = fds.pop().context("Operator came without its stream")?;
+                let serve = serve(Rc::clone(&keeper), stream(fd)?, Who::Operator);
+                tokio::task::spawn_local(logged(serve));
             }
             ToData::Egress => {
                 let fd = fds.pop().context("Egress came without its channel")?;
@@ -191,14 +213,20 @@ pub fn start_thread(local: Local) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         let cache_bytes_max = owner.cache_bytes;
         let cell = owner.cell;
-        let keeper = Rc::new(Keeper::new(Ok(own), key, Rc::default(), cache_bytes_max));
+        let keeper = Rc::new(Keeper::new(
+            Ok(own),
+            key,
+            Rc::default(),
+            None,
+            cache_bytes_max,
+        ));
         keeper.put(owner, files);
         LocalSet::new().block_on(&runtime, async {
             if let Some(egress) = egress {
                 let servers = keeper.servers();
                 tokio::task::spawn_local(logged(async move { servers.listen(egress).await }));
             }
-            serve(Rc::clone(&keeper), stream(worker)?, cell).await
+            serve(Rc::clone(&keeper), stream(worker)?, Who::Worker(cell)).await
         })
     };
     let thread = std::thread::Builder::new().name("skep-data".to_owned());

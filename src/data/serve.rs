@@ -12,14 +12,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Refused;
 use super::frame::{self, Call, Reply};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Who};
 use crate::config::limits;
 
-/// Answers the worker at the other end, of that cell, until it is gone.
+/// Answers who is at the other end, until it is gone.
 ///
 /// # Errors
 /// What it says is no call.
-pub(super) async fn serve(keeper: Rc<Keeper>, stream: UnixStream, cell: usize) -> io::Result<()> {
+pub(super) async fn serve(keeper: Rc<Keeper>, stream: UnixStream, who: Who) -> io::Result<()> {
     let (mut read, write) = stream.into_split();
     let (replies, to_write) = mpsc::channel(limits::DATA_REPLIES_WAITING_MAX);
     tokio::task::spawn_local(write_all(write, to_write));
@@ -41,7 +41,7 @@ pub(super) async fn serve(keeper: Rc<Keeper>, stream: UnixStream, cell: usize) -
             let (keeper, replies) = (Rc::clone(&keeper), replies.clone());
             tokio::task::spawn_local(async move {
                 let mut turn = None;
-                let given = keeper.answer(cell, &call.tenant, call.ask, &mut turn).await;
+                let given = keeper.answer(who, &call.tenant, call.ask, &mut turn).await;
                 let reply = Reply { id: call.id, given };
                 // It fails when the worker is gone.
                 let _ = replies.send((reply, turn)).await;

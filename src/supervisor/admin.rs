@@ -5,19 +5,22 @@
 //!            ◄─AdminReply──            ◄─Purged── how many
 //! ```
 //!
+//! A command about stores is answered by the data process, which the connection is handed to.
+//!
 //! Who may write to the socket's file may command: it is made for its owner alone.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::rc::Rc;
 
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::limits;
-use crate::control::{AdminCall, AdminReply, ToWorker};
+use crate::control::{AdminCall, AdminReply, ToData, ToWorker};
 use crate::supervisor::child::Message;
 use crate::supervisor::roster::cell_of;
 use crate::supervisor::start::Supervisor;
@@ -184,6 +187,10 @@ impl Supervisor {
                             }
                         }
                     }
+                    Some(Ok(AdminCall::Data { tenant })) => {
+                        self.hand_over(&tenant, call);
+                        return false;
+                    }
                     Some(Err(error)) => {
                         call.reply(&AdminReply::Refused { error });
                         return false;
@@ -208,6 +215,29 @@ impl Supervisor {
         // Those who came meanwhile are none: nobody else accepts.
         admin.calls = calls;
         self.admin = admin;
+    }
+
+    /// Has the data process answer a call from now on.
+    fn hand_over(&mut self, tenant: &str, call: &mut Call) {
+        let refused = |error: String| AdminReply::Refused { error };
+        if !self.roster.tenants().any(|it| it.tenant.name == tenant) {
+            call.reply(&refused(format!("no tenant {tenant} is served")));
+            return;
+        }
+        let Some(data) = &mut self.data.child else {
+            call.reply(&refused("nobody keeps data at the moment".to_owned()));
+            return;
+        };
+        let stream = call.stream.try_clone().map(OwnedFd::from);
+        let message = stream.and_then(|fd| Message::new(&ToData::Operator, vec![Rc::new(fd)]));
+        match message {
+            Ok(message) => {
+                call.reply(&AdminReply::Connected);
+                data.say(message);
+                data.flush();
+            }
+            Err(error) => call.reply(&refused(error.to_string())),
+        }
     }
 
     /// Asks the workers of a tenant's cell, of which more than those that it is placed on may keep

@@ -26,6 +26,7 @@ impl Supervisor {
         let start = ToData::Start {
             dir: self.host.data.dir.clone(),
             cache_bytes_max: self.host.data.cache_bytes_max,
+            http_cache_bytes_max: self.host.data.http_cache_bytes_max,
             require: self.host.require.clone(),
         };
         let key = self.host.data.secret_key.as_ref().and_then(|path| {

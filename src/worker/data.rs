@@ -124,8 +124,8 @@ impl Link {
         drop(self.waiting.take());
     }
 
-    async fn ask(&self, tenant: String, ask: Ask) -> Answer {
-        let gone = || Refused::Failed("nobody keeps data at the moment".to_owned());
+    /// Puts a call behind those before it; its number, and what becomes of it.
+    fn send(&self, tenant: String, ask: Ask) -> Result<(u64, oneshot::Receiver<Answer>), Refused> {
         let busy = || Refused::Failed("too much is asked of the host's data at once".to_owned());
         if !self.is_open.get() {
             return Err(gone());
@@ -148,6 +148,11 @@ impl Link {
         self.wake_writer();
         let (send, receive) = oneshot::channel();
         self.waiting.borrow_mut().insert(id, send);
+        Ok((id, receive))
+    }
+
+    /// Waits for an answer.
+    async fn answer(&self, (id, receive): (u64, oneshot::Receiver<Answer>)) -> Answer {
         let _waiting = Forget(self, id);
         match within(PATIENCE, receive).await {
             Some(Ok(answer)) => answer,
@@ -158,6 +163,10 @@ impl Link {
             }
         }
     }
+}
+
+fn gone() -> Refused {
+    Refused::Failed("nobody keeps data at the moment".to_owned())
 }
 
 /// Whoever waits no more is forgotten.
@@ -185,9 +194,18 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Asks at once, before anything that is asked later; what is given is the answer.
+    pub fn begin(&self, ask: Ask) -> impl Future<Output = Answer> + use<> {
+        let link = Rc::clone(&self.link);
+        let sent = link.send(self.tenant.clone(), ask);
+        async move { link.answer(sent?).await }
+    }
+}
+
 impl Services for Client {
     fn ask(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Answer>>> {
         let (link, tenant) = (Rc::clone(&self.link), self.tenant.clone());
-        Box::pin(async move { link.ask(tenant, ask).await })
+        Box::pin(async move { link.answer(link.send(tenant, ask)?).await })
     }
 }

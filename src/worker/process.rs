@@ -190,6 +190,7 @@ fn spawn_vital(what: &'static str, task: impl Future<Output = anyhow::Result<()>
 /// Does what the supervisor says, until it says to stop. What waits in the mailbox is looked at once
 /// it is known who is served.
 async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Result<()> {
+    let control = Rc::new(control);
     let mut mailbox = Some(mailbox);
     let watched = Watched::new(control.as_fd().try_clone_to_owned()?)?;
     control.send(&FromWorker::Ready, &[])?;
@@ -218,8 +219,14 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
                     what,
                     soft,
                 } => {
-                    let count = core.tenants.purge(&tenant, &what, soft);
-                    control.send(&FromWorker::Purged { id, count }, &[])?;
+                    let (count, disk) = core.tenants.purge(&tenant, &what, soft);
+                    let control = Rc::clone(&control);
+                    spawn_logged("purge", async move {
+                        if let Some(disk) = disk {
+                            disk.settle().await;
+                        }
+                        Ok(control.send(&FromWorker::Purged { id, count }, &[])?)
+                    });
                 }
                 ToWorker::Geo { pop } => match Geo::new(std::mem::take(&mut fds), &pop) {
                     Ok(geo) => drop(core.geo.replace(geo)),

@@ -10,6 +10,7 @@ use crate::config::Routes;
 use crate::control::{ArtifactMessage, Placed, Purge, owner_of, program_name};
 use crate::worker::egress::Network;
 use crate::worker::log::Log;
+use crate::worker::proxy::Disk;
 use crate::worker::tenant::{ProgramCell, Tenant};
 
 /// Tenants by host.
@@ -70,11 +71,13 @@ impl Tenants {
         }
     }
 
-    /// Forgets answers of a tenant's origin; how many.
-    pub fn purge(&self, name: &str, what: &Purge, soft: bool) -> u64 {
+    /// Forgets answers of a tenant's origin; how many, and where some are on disk, too.
+    pub fn purge(&self, name: &str, what: &Purge, soft: bool) -> (u64, Option<Rc<Disk>>) {
         let tenants = self.by_name.borrow();
-        let origin = tenants.get(name).and_then(|it| it.origin.as_ref());
-        origin.map_or(0, |origin| origin.purge(what, soft))
+        match tenants.get(name).and_then(|it| it.origin.as_ref()) {
+            Some(origin) => (origin.purge(what, soft), origin.disk()),
+            None => (0, None),
+        }
     }
 
     /// Puts the next table in force. Requests in flight keep the tenant they started with; an

@@ -134,11 +134,19 @@ impl Tenant {
         let previous = known.filter(|known| known.origin.is_some() == is_origin);
         let client = known.and_then(|known| known.client.as_ref());
         let origin = known.and_then(|known| known.origin.as_deref());
+        let data = data::Client::new(&network.data, &placed.tenant.name);
         Self {
-            data: data::Client::new(&network.data, &placed.tenant.name),
             client: Client::of_guests(network, &placed.tenant, &account, split, client),
-            origin: Origin::of(network, &placed.tenant, &account, (split, here), origin)
-                .map(Rc::new),
+            origin: Origin::of(
+                network,
+                &placed.tenant,
+                &account,
+                (split, here),
+                &data,
+                origin,
+            )
+            .map(Rc::new),
+            data,
             cpu_budget_ns: limits.cpu_ms * 1_000_000,
             here,
             // Requests that arrive here are spread over the tenant's workers by where they arrive.

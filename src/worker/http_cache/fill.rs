@@ -27,14 +27,15 @@ use super::tenant::Shared;
 use super::time::Now;
 use super::vary::{self, Selection};
 use super::writer::Writer;
+use crate::data::http_cache::Which;
 
 /// The duty to ask the origin. Dropping it hands it to one who waits.
 #[derive(Debug)]
 #[must_use = "others wait for it"]
 pub struct Fill {
-    tenant: Rc<Shared>,
-    flight: Rc<Flight>,
-    request: Request,
+    pub(super) tenant: Rc<Shared>,
+    pub(super) flight: Rc<Flight>,
+    pub(super) request: Request,
     is_settled: bool,
 }
 
@@ -333,7 +334,7 @@ impl Fill {
         }
     }
 
-    fn answer(&self, stored: &Stored, now: Now, status: CacheStatus) -> Answer {
+    pub(super) fn answer(&self, stored: &Stored, now: Now, status: CacheStatus) -> Answer {
         let answer = stored.answer(&self.request, now, status);
         answer.unwrap_or_else(|_| Answer::unusable(status))
     }
@@ -344,9 +345,11 @@ impl Fill {
                 state.store.remove(id);
             }
         });
+        let url = &self.request.url;
+        self.tenant.forget_below(|| Which::Url(url.to_string()));
     }
 
-    fn settle(&mut self, phase: Phase, now: Now) {
+    pub(super) fn settle(&mut self, phase: Phase, now: Now) {
         self.is_settled = true;
         self.tenant.land(&self.flight);
         self.flight.go(phase, Some(now));

@@ -136,6 +136,11 @@ impl Flight {
         self.state.borrow().validating.clone()
     }
 
+    /// The origin is asked about this one.
+    pub(super) fn validate(&self, stored: &Rc<Stored>) {
+        self.state.borrow_mut().validating = Some(Rc::clone(stored));
+    }
+
     /// The origin is asked without conditions.
     pub(super) fn validate_nothing(&self) {
         self.state.borrow_mut().validating = None;

@@ -42,6 +42,7 @@
 //! | `flight`, `fill`, `writer`, `wait`, `reader`, `body` | one answer on its way, and all who want it |
 //! | `stored`, `store`, `s3fifo`, `marks`, `worker` | what is kept, and what gives way |
 //! | `purge` | what is taken out |
+//! | `below` | what is kept on disk, too |
 //!
 //! Why not the crate `http-cache-semantics` (3.0.0), whose subject `policy` is: it knows directives in lower
 //! case only and drops a field line with a byte outside ASCII, so that `No-Store` and `Private` are stored
@@ -55,6 +56,7 @@
 
 #![forbid(unsafe_code)]
 
+mod below;
 mod body;
 mod conditional;
 mod counters;
@@ -85,6 +87,7 @@ mod wait;
 mod worker;
 mod writer;
 
+pub use below::{Below, Kept, Restored, is_for};
 pub use body::Body;
 pub use fill::{Fill, ORIGIN_METHOD, OriginHead, Outcome};
 pub use lookup::Lookup;

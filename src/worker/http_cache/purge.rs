@@ -12,6 +12,7 @@ use super::flight::Flight;
 use super::reference::same_origin;
 use super::tenant::{State, Tenant};
 use super::time::Now;
+use crate::data::http_cache::Which;
 
 /// Which responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,22 @@ pub enum How {
     MakeStale,
 }
 
+impl Purge<'_> {
+    /// As it is told to who keeps answers below. What would be stale there is removed.
+    fn below(self) -> Which {
+        match self {
+            Self::Url(url) => Which::Url(url.to_owned()),
+            Self::Prefix(prefix) => Which::Prefix(prefix.to_owned()),
+            Self::Tag(tag) => Which::Tag(tag.to_owned()),
+            Self::All => Which::All,
+        }
+    }
+}
+
 impl Tenant {
     /// Purges responses; how many.
     pub fn purge(&self, what: Purge<'_>, how: How, now: Now) -> u64 {
+        self.0.forget_below(|| what.below());
         self.0.with(|state| state.purge(what, how, now))
     }
 
@@ -61,6 +75,9 @@ impl Tenant {
             same_origin(url, reference)
         });
         let urls: Vec<String> = named.collect();
+        for url in std::iter::once(url).chain(urls.iter().map(String::as_str)) {
+            self.0.forget_below(|| Which::Url(url.to_owned()));
+        }
         self.0.with(|state| {
             let urls = std::iter::once(url).chain(urls.iter().map(String::as_str));
             urls.map(|url| state.purge(Purge::Url(url), How::Remove, now))

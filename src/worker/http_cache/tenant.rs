@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::below::Below;
 use super::counters::Counters;
 use super::fill::Fill;
 use super::flight::Flight;
@@ -16,6 +17,7 @@ use super::stored::Stored;
 use super::time::Now;
 use super::worker::Common;
 use crate::config::limits::{HTTP_CACHE_ERROR_PAUSE_MS, HTTP_CACHE_FILLS_MAX};
+use crate::data::http_cache::Which;
 
 /// What a tenant may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Tenant(pub(super) Rc<Shared>);
 pub(super) struct Shared {
     common: Rc<Common>,
     pub(super) state: RefCell<State>,
+    /// What is kept on disk, too.
+    pub(super) below: RefCell<Option<Rc<dyn Below>>>,
     /// The bytes that `common` knows of.
     reported: Cell<u64>,
 }
@@ -66,6 +70,7 @@ impl Tenant {
                 marks: Marks::default(),
                 counters: Counters::default(),
             }),
+            below: RefCell::default(),
             reported: Cell::new(0),
         }))
     }
@@ -174,6 +179,27 @@ impl Shared {
         });
         self.common.make_room();
         is_stored
+    }
+
+    /// Stores what was found below, unless another one came meanwhile.
+    pub(super) fn restore(&self, key: &Rc<str>, stored: &Rc<Stored>) {
+        if !self.state.borrow().store.has_other(key, stored) {
+            self.store(key, stored, None);
+        }
+    }
+
+    /// Keeps below, too, what was stored.
+    pub(super) fn keep_below(&self, key: &str, stored: &Stored) {
+        if let Some(below) = &*self.below.borrow() {
+            below.keep(key, stored.to_object());
+        }
+    }
+
+    /// What is not so any more is not so below, either.
+    pub(super) fn forget_below(&self, which: impl FnOnce() -> Which) {
+        if let Some(below) = &*self.below.borrow() {
+            below.forget(which());
+        }
     }
 
     /// For a short time this one stands in for errors without the origin being asked.

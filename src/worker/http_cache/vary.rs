@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use http::header::{HeaderMap, HeaderName, VARY};
+use serde_bytes::ByteBuf;
 
 use super::list::members;
 use crate::config::limits::HTTP_CACHE_VARY_NAMES_MAX;
+use crate::data::http_cache as kept;
 
 /// The names of a response's `Vary`, sorted, each once.
 pub(super) type Names = Rc<[HeaderName]>;
@@ -53,6 +55,31 @@ impl Selection {
                 (Some(_), Some(_), Some(_)) => joined(request, name) == *value,
                 _ => false,
             }
+        })
+    }
+
+    /// As it is kept.
+    pub(super) fn to_kept(&self) -> kept::Selection {
+        let values = self.values.iter();
+        kept::Selection {
+            names: self.names.iter().map(HeaderName::to_string).collect(),
+            values: values
+                .map(|value| value.as_ref().map(|value| ByteBuf::from(&**value)))
+                .collect(),
+        }
+    }
+
+    /// `None`: it is none.
+    pub(super) fn from_kept(kept: kept::Selection) -> Option<Self> {
+        let names = kept.names.into_iter().map(HeaderName::try_from);
+        let names: Vec<_> = names.collect::<Result<_, _>>().ok()?;
+        let values = kept.values.into_iter();
+        let values: Box<[_]> = values
+            .map(|value| value.map(|value| value.into_vec().into()))
+            .collect();
+        (names.len() == values.len()).then(|| Self {
+            names: names.into(),
+            values,
         })
     }
 

@@ -14,6 +14,7 @@ use super::flight::{Flight, Phase};
 use super::stored::{Head, Stored};
 use super::tenant::Shared;
 use crate::config::limits::HTTP_CACHE_CHUNK_OVERHEAD_BYTES;
+use crate::data::http_cache::Which;
 
 /// What a piece of a body was good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,7 @@ impl Writer {
             });
             let key = &self.flight.request.url;
             is_stored = self.tenant.store(key, &stored, None);
+            self.tenant.keep_below(key, &stored);
             self.tenant
                 .with(|state| state.counters.stored += u64::from(is_stored));
         }
@@ -115,6 +117,7 @@ impl Writer {
         self.flight.stop_storing();
         let (key, now) = (&self.flight.request.url, self.flight.now());
         self.tenant.with(|state| state.marks.set(key, now));
+        self.tenant.forget_below(|| Which::Url(key.to_string()));
     }
 }
 

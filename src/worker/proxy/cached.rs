@@ -25,7 +25,7 @@ use crate::fault::Reason;
 use crate::guest::{Failure, Response};
 use crate::worker::http_cache::{
     Answer, Body, CacheStatus, Demand, Fill, How, Lookup, Now, ORIGIN_METHOD, OriginHead, Outcome,
-    PassReason, Purge, Request, Tenant, Writer, strip,
+    PassReason, Purge, Request, Restored, Tenant, Writer, strip,
 };
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -82,7 +82,7 @@ pub async fn send(origin: &Rc<Origin>, parts: Parts, body: Upload) -> Result<Res
     }
 }
 
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now {
         instant: Instant::now(),
         wall: SystemTime::now(),
@@ -133,7 +133,10 @@ pub(super) fn purge(cache: &Tenant, what: &control::Purge, soft: bool) -> u64 {
 
 /// Asks the origin for everyone who wants the same.
 async fn ask(origin: &Rc<Origin>, fill: Fill, parts: &Parts) -> Result<Response, Failure> {
-    let mut fill = fill;
+    let mut fill = match restored(origin, fill).await {
+        Restored::Answer(answer) => return Ok(of_cache(answer)),
+        Restored::Fill(fill) => fill,
+    };
     loop {
         let sent = Instant::now();
         let mut asked = parts.clone();
@@ -176,6 +179,17 @@ async fn ask(origin: &Rc<Origin>, fill: Fill, parts: &Parts) -> Result<Response,
                 ));
             }
         }
+    }
+}
+
+/// Looks on disk for what is not in memory, for everyone who wants the same.
+async fn restored(origin: &Origin, fill: Fill) -> Restored {
+    let (Some(disk), Some(url)) = (origin.disk(), fill.wanted_below()) else {
+        return Restored::Fill(fill);
+    };
+    match disk.find(url, fill.headers()).await {
+        Some(kept) => fill.found(kept, now()),
+        None => Restored::Fill(fill),
     }
 }
 

@@ -9,6 +9,7 @@
 //! It takes the place of a guest: what waits here is the request's own future, and what comes of it is
 //! answered, logged and charged as a guest's answer is.
 
+mod below;
 mod cached;
 mod channel;
 mod filtered;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 
 use http_body_util::BodyExt;
 
+pub use self::below::Disk;
 use self::filtered::Client;
 use self::filters::Chain;
 pub use self::origin::Origin;

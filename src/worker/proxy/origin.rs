@@ -14,6 +14,7 @@ use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
+use super::below::Disk;
 use super::cached;
 use super::upload::Upload;
 use crate::config::{self, Destination, OriginHost, limits};
@@ -21,8 +22,9 @@ use crate::control::Purge;
 use crate::fault::Reason;
 use crate::guest::{Failure, Response};
 use crate::scheduler::Account;
+use crate::worker::data;
 use crate::worker::egress::{Client, Network};
-use crate::worker::http_cache;
+use crate::worker::http_cache::{self, Below};
 use crate::worker::split::Split;
 
 /// A tenant's origin, as one worker sees it.
@@ -32,6 +34,8 @@ pub struct Origin {
     pub(super) client: Rc<Client>,
     /// Its answers that are kept, where any are.
     pub(super) cache: Option<http_cache::Tenant>,
+    /// Those of its answers that are kept on disk, too.
+    disk: Option<Rc<Disk>>,
     config: config::Origin,
     servers: Rc<[Server]>,
     /// Whose turn it is.
@@ -55,6 +59,7 @@ impl Origin {
         tenant: &config::Tenant,
         account: &Rc<Account>,
         (split, is_here): (Split, bool),
+        data: &Rc<data::Client>,
         known: Option<&Self>,
     ) -> Option<Self> {
         let client = known.map(|known| &known.client);
@@ -64,6 +69,17 @@ impl Origin {
         let of_site = known.filter(|known| known.is_of_site(&config));
         let kept = of_site.and_then(|known| known.cache.as_ref());
         let cache = cache(is_here, network, &tenant.limits, kept);
+        let site = config.site();
+        let wants_disk = tenant.limits.http_cache_disk_bytes > 0;
+        let disk = cache.as_ref().filter(|_| wants_disk).map(|_| {
+            // What it still has to make up for stays with it.
+            let disk = known.and_then(|known| known.disk.clone());
+            disk.filter(|disk| disk.site() == site)
+                .unwrap_or_else(|| Rc::new(Disk::new(data, site)))
+        });
+        if let Some(cache) = &cache {
+            cache.set_below(disk.clone().map(|disk| disk as Rc<dyn Below>));
+        }
         let known = known.filter(|known| known.config.servers == config.servers);
         let servers = known.map_or_else(
             || config.servers.iter().filter_map(Server::new).collect(),
@@ -72,6 +88,7 @@ impl Origin {
         Some(Self {
             client,
             cache,
+            disk,
             config,
             servers,
             next: Cell::new(0),
@@ -89,6 +106,11 @@ impl Origin {
         self.cache
             .as_ref()
             .map_or(0, |cache| cached::purge(cache, what, soft))
+    }
+
+    /// Those of its answers that are kept on disk, too.
+    pub fn disk(&self) -> Option<Rc<Disk>> {
+        self.disk.clone()
     }
 
     /// How its first server is named in a URL.

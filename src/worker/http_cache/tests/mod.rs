@@ -2,6 +2,7 @@
 
 #![allow(clippy::too_many_lines, clippy::option_option)] // tables, and what they say
 
+mod below;
 mod collapse;
 mod freshness;
 mod lookup;
