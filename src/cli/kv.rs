@@ -72,7 +72,7 @@ pub enum KvCommand {
     /// Add a member to a sorted set, or change its score
     Zadd {
         key: String,
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_hyphen_values = true)]
         score: f64,
         member: String,
     },

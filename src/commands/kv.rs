@@ -217,21 +217,41 @@ impl<'a> Store<'a> {
                     .into_iter()
                     .map(|(score, member)| (member.into_bytes(), score))
                     .collect();
-                for members in members.chunks(limits::DATA_BATCH_MAX) {
-                    let (key, members) = (key.to_owned(), members.to_vec());
+                for members in batches(members, |(member, _)| member.len()) {
+                    let key = key.to_owned();
                     self.change(Change::AddMembers { key, members })?;
                 }
             }
             What::Items(items) => {
                 let items: Vec<Vec<u8>> = items.into_iter().map(String::into_bytes).collect();
-                for items in items.chunks(limits::DATA_BATCH_MAX) {
-                    let (key, items) = (key.to_owned(), items.to_vec());
+                for items in batches(items, Vec::len) {
+                    let key = key.to_owned();
                     self.change(Change::AddItems { key, items })?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// As many at once as one call may have.
+fn batches<T>(all: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut batches: Vec<Vec<T>> = Vec::new();
+    let mut room = 0;
+    for one in all {
+        let length = bytes(&one);
+        match batches.last_mut() {
+            Some(last) if last.len() < limits::DATA_BATCH_MAX && length <= room => {
+                room -= length;
+                last.push(one);
+            }
+            _ => {
+                room = SET_BYTES.saturating_sub(length);
+                batches.push(vec![one]);
+            }
+        }
+    }
+    batches
 }
 
 /// A line of a file that is imported.

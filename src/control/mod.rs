@@ -18,6 +18,8 @@
 //! front ──Handover──► any worker's mailbox      front ──log lines──► broker
 //! ```
 
+pub mod cache_key;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Backend;
@@ -233,7 +235,7 @@ pub enum AdminCall {
         soft: bool,
     },
     /// Ask who keeps data for what a tenant's stores hold, over this connection from now on
-    /// ([`crate::data::frame`]).
+    /// (`data::frame`).
     Data {
         /// The tenant's name.
         tenant: String,
@@ -510,6 +512,18 @@ pub enum ToData {
     Remove {
         /// Its name.
         name: String,
+    },
+    /// Forget answers of a tenant's origin.
+    Forget {
+        /// The tenant's name.
+        tenant: String,
+        /// Which.
+        which: Purge,
+    },
+    /// A worker ended that should not have.
+    WorkerDied {
+        /// The place of its cell.
+        cell: usize,
     },
     /// Exit 0.
     Stop,

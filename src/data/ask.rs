@@ -60,10 +60,9 @@ impl Ask {
             },
             Self::Cache(CacheAsk::Set { value, .. }) => of(1, value.len()),
             Self::Cache(CacheAsk::Purge | CacheAsk::PurgePrefix { .. }) => 20,
-            Self::Http(HttpAsk::Keep { object, .. }) => of(1, object.bytes() as usize),
-            // Has to be done, whatever else is.
-            Self::Http(HttpAsk::Forget(_)) => 0,
-            Self::Cache(_) | Self::Http(_) | Self::Secret { .. } => 1,
+            // No guest asks for it, and the queue of the disk has bounds of its own.
+            Self::Http(_) => 0,
+            Self::Cache(_) | Self::Secret { .. } => 1,
         }
     }
 

@@ -4,12 +4,13 @@
 //! ```text
 //! worker: nothing in memory ── Find ──► queue ─► one thread ─► DIR/http_cache.redb ── Found ──► worker
 //!         stored in memory ─── Keep ──►                        one transaction for up to a second
-//!         purged, changed ─── Forget ─►                        answered when it is on disk
+//!         purged, changed ─── Forget ─►                        done once it is in the queue
 //! ```
 //!
-//! One thread does everything in the order in which it was asked, so nobody finds what was forgotten before. What
-//! the file holds can be fetched again: one that fails or is damaged is emptied, and nothing is read of it
-//! before.
+//! One thread does everything in the order in which it was asked, so nobody finds what was forgotten before; and
+//! what was asked of an origin before something was forgotten is not kept after it. What the file holds can be
+//! fetched again, so it is emptied whenever that cannot be said of it: when it fails or is damaged, and when
+//! the process before was killed; of a worker that dies, all that its tenants have is forgotten.
 
 mod file;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 mod thread;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
 use serde::{Deserialize, Serialize};
@@ -25,8 +27,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Refused;
 use crate::config::limits;
+use crate::sys::clock::monotonic_ns;
 
 pub use self::thread::start;
+pub use crate::control::Purge as Which;
 
 /// What can be asked of it. `site` is the origin that the tenant has as far as the worker knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,28 +39,15 @@ pub enum HttpAsk {
     /// The answers for a URL: [`Given::Found`](super::Given::Found).
     Find { site: u64, url: String },
     /// One of them: [`Given::Object`](super::Given::Object).
-    Fetch { site: u64, number: u64 },
+    Fetch { site: u64, url: String, number: u64 },
     /// Keeps an answer, in the place of the one that is for the same requests: [`Given::Done`](super::Given::Done).
     Keep {
         site: u64,
         url: String,
         object: Box<Object>,
     },
-    /// Forgets; [`Given::Done`](super::Given::Done) when that is on disk.
+    /// Forgets; [`Given::Done`](super::Given::Done).
     Forget(Which),
-}
-
-/// Which answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Which {
-    /// All for exactly this URL.
-    Url(String),
-    /// All whose URLs begin so.
-    Prefix(String),
-    /// All that have the tag.
-    Tag(String),
-    /// All of the tenant.
-    All,
 }
 
 /// An answer of an origin.
@@ -74,6 +65,8 @@ pub struct Object {
     pub tags: Vec<String>,
     /// When its head came, in milliseconds of Unix time.
     pub received_ms: u64,
+    /// When the origin was asked, by the machine's monotonic clock.
+    pub sent_ns: u64,
     /// Its body, in pieces.
     pub body: Vec<ByteBuf>,
 }
@@ -120,9 +113,15 @@ impl Object {
     /// Whether nothing of it is longer than it may be.
     fn is_allowed(&self) -> bool {
         let Selection { names, values } = &self.selection;
+        let counts = self.fields.len() <= limits::HTTP_CACHE_DISK_FIELDS_MAX
+            && self.body.len() <= limits::HTTP_CACHE_DISK_PIECES_MAX;
+        let text = names.iter().map(String::len).sum::<usize>()
+            + values.iter().flatten().map(|it| it.len()).sum::<usize>();
         let tags = self.tags.len() <= limits::HTTP_CACHE_TAGS_MAX
             && (self.tags.iter()).all(|tag| tag.len() <= limits::HTTP_CACHE_TAG_BYTES_MAX);
-        tags && names.len() <= limits::HTTP_CACHE_VARY_NAMES_MAX
+        tags && counts
+            && text <= limits::HTTP_CACHE_DISK_SELECTION_BYTES_MAX
+            && names.len() <= limits::HTTP_CACHE_VARY_NAMES_MAX
             && names.len() == values.len()
             && self.bytes() <= limits::HTTP_CACHE_DISK_OBJECT_BYTES_MAX
     }
@@ -139,12 +138,12 @@ impl HttpAsk {
             Err(Refused::TooLarge { what, max, unit })
         };
         let (text, object) = match self {
-            Self::Find { url, .. } | Self::Forget(Which::Url(url) | Which::Prefix(url)) => {
-                (url.as_str(), None)
-            }
+            Self::Find { url, .. }
+            | Self::Fetch { url, .. }
+            | Self::Forget(Which::Url(url) | Which::Prefix(url)) => (url.as_str(), None),
             Self::Keep { url, object, .. } => (url.as_str(), Some(object)),
             Self::Forget(Which::Tag(tag)) => (tag.as_str(), None),
-            Self::Fetch { .. } | Self::Forget(Which::All) => ("", None),
+            Self::Forget(Which::All) => ("", None),
         };
         if text.len() > limits::HTTP_CACHE_KEY_BYTES_MAX {
             return too_large("a URL", limits::HTTP_CACHE_KEY_BYTES_MAX as u64);
@@ -160,8 +159,8 @@ impl HttpAsk {
 struct Order {
     tenant: String,
     what: What,
-    /// Its place in the queue, until it is done.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Its places in the queue, until it is done.
+    _places: [Option<OwnedSemaphorePermit>; 2],
 }
 
 enum What {
@@ -171,67 +170,88 @@ enum What {
         bytes_max: u64,
     },
     Find(String, oneshot::Sender<Found>),
-    Fetch(u64, oneshot::Sender<Option<Box<Object>>>),
-    Keep(String, Box<Object>, oneshot::Sender<()>),
-    Forget(Which, Option<oneshot::Sender<()>>),
+    Fetch(String, u64, oneshot::Sender<Option<Box<Object>>>),
+    Keep(String, Box<Object>, oneshot::Sender<bool>),
+    /// What was asked of the origin before this time is not kept any more.
+    Forget(Which, u64),
+    /// To be told when everything is on disk.
+    Stop(oneshot::Sender<()>),
 }
 
 /// Gives orders to the thread.
 #[derive(Clone, Debug)]
 pub struct Disk {
     orders: Sender<Order>,
+    /// For those who wait for an answer.
     places: Arc<Semaphore>,
+    /// For answers that wait to be kept, in KiB.
+    room: Arc<Semaphore>,
+    /// For what waits to be forgotten.
+    forgets: Arc<Semaphore>,
+    /// There was no room for that: everything is to be forgotten.
+    all: Arc<AtomicBool>,
 }
 
 impl Disk {
     /// Tells it of a tenant, before anything else is asked for that one.
     pub(super) fn own(&self, tenant: &str, site: u64, bytes_max: u64) {
-        self.order(tenant, What::Own { site, bytes_max }, None);
+        self.order(tenant, What::Own { site, bytes_max }, [None, None]);
     }
 
-    /// Forgets all of a tenant that is gone.
-    pub(super) fn remove(&self, tenant: &str) {
-        self.order(tenant, What::Forget(Which::All, None), None);
+    /// Forgets; whatever is asked for later does not find it.
+    pub(super) fn forget(&self, tenant: &str, which: Which) {
+        match Arc::clone(&self.forgets).try_acquire_owned() {
+            Ok(place) => {
+                let what = What::Forget(which, monotonic_ns());
+                self.order(tenant, what, [Some(place), None]);
+            }
+            // The thread is far behind.
+            Err(_) => self.all.store(true, Ordering::Release),
+        }
     }
 
-    fn order(&self, tenant: &str, what: What, place: Option<OwnedSemaphorePermit>) {
+    /// Has everything written, and the file marked as whole.
+    pub(super) async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        self.order("", What::Stop(done), [None, None]);
+        // It fails when the thread is gone.
+        let _ = stopped.await;
+    }
+
+    fn order(&self, tenant: &str, what: What, places: [Option<OwnedSemaphorePermit>; 2]) {
         let tenant = tenant.to_owned();
         // It fails when the thread is gone: then nobody answers, either.
         let _ = self.orders.send(Order {
             tenant,
             what,
-            _place: place,
+            _places: places,
         });
     }
 
     pub(super) async fn find(&self, tenant: &str, url: String) -> Result<Found, Refused> {
-        self.ask(tenant, |answer| What::Find(url, answer)).await
+        self.ask(tenant, |answer| What::Find(url, answer), 0).await
     }
 
     pub(super) async fn fetch(
         &self,
         tenant: &str,
+        url: String,
         number: u64,
     ) -> Result<Option<Box<Object>>, Refused> {
-        self.ask(tenant, |answer| What::Fetch(number, answer)).await
+        let what = |answer| What::Fetch(url, number, answer);
+        self.ask(tenant, what, 0).await
     }
 
+    /// Whether it is kept.
     pub(super) async fn keep(
         &self,
         tenant: &str,
         url: String,
         object: Box<Object>,
-    ) -> Result<(), Refused> {
-        self.ask(tenant, |answer| What::Keep(url, object, answer))
-            .await
-    }
-
-    /// Waits for its turn, however long: this has to be done.
-    pub(super) async fn forget(&self, tenant: &str, which: Which) -> Result<(), Refused> {
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (answer, done) = oneshot::channel();
-        self.order(tenant, What::Forget(which, Some(answer)), place);
-        done.await.map_err(|_| gone())
+    ) -> Result<bool, Refused> {
+        let kib = object.bytes().div_ceil(1_024).max(1) as u32;
+        let what = |answer| What::Keep(url, object, answer);
+        self.ask(tenant, what, kib).await
     }
 
     /// Does not wait for a place: whoever asks can ask the origin.
@@ -239,11 +259,14 @@ impl Disk {
         &self,
         tenant: &str,
         what: impl FnOnce(oneshot::Sender<T>) -> What,
+        kib: u32,
     ) -> Result<T, Refused> {
         let busy = |_| Refused::Failed("too much is asked of the disk at once".to_owned());
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(busy)?;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let room = Arc::clone(&self.room).try_acquire_many_owned(kib);
+        let places = [Some(place.map_err(busy)?), Some(room.map_err(busy)?)];
         let (answer, answered) = oneshot::channel();
-        self.order(tenant, what(answer), Some(place));
+        self.order(tenant, what(answer), places);
         answered.await.map_err(|_| gone())
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cache::Cache;
 use super::caches;
-use super::http_cache::{Disk, HttpAsk};
+use super::http_cache::{Disk, HttpAsk, Which};
 use super::kv::embedded::Embedded;
 use super::kv::redis::Redis;
 use super::kv::{KvError, Quota};
@@ -208,8 +208,28 @@ impl Keeper {
 
     pub(super) fn remove(&self, name: &str) {
         self.tenants.borrow_mut().remove(name);
+        self.forget(name, Which::All);
+    }
+
+    /// Forgets answers of a tenant's origin.
+    pub(super) fn forget(&self, tenant: &str, which: Which) {
         if let Some(disk) = &self.disk {
-            disk.remove(name);
+            disk.forget(tenant, which);
+        }
+    }
+
+    /// A worker of that cell is gone that may have had something forgotten which nobody was told of.
+    pub(super) fn mistrust(&self, cell: usize) {
+        let tenants = self.tenants.borrow();
+        for (name, _) in tenants.iter().filter(|(_, it)| it.is_of(cell)) {
+            self.forget(name, Which::All);
+        }
+    }
+
+    /// Has everything written that waits to be.
+    pub(super) async fn stop(&self) {
+        if let Some(disk) = &self.disk {
+            disk.stop().await;
         }
     }
 
@@ -255,7 +275,7 @@ impl Keeper {
                 self.count(before, cache.borrow().bytes());
                 given
             }
-            Ask::Http(ask) => self.http(name, &tenant, ask, turn).await,
+            Ask::Http(ask) => self.http(name, &tenant, ask).await,
             Ask::Secret { name, at } => secret(&tenant, &name, at),
             Ask::Query { store, query } => {
                 let store = tenant.stores.get(&store).ok_or(Refused::NotGranted)?;
@@ -288,13 +308,7 @@ impl Keeper {
     }
 
     /// Answers of a tenant's origin on disk. A worker that knows another origin gets none, and adds none.
-    async fn http(
-        &self,
-        name: &str,
-        tenant: &Tenant,
-        ask: HttpAsk,
-        turn: &mut Option<OwnedSemaphorePermit>,
-    ) -> Result<Given, Refused> {
+    async fn http(&self, name: &str, tenant: &Tenant, ask: HttpAsk) -> Result<Given, Refused> {
         let disk = self.disk.as_ref().ok_or(Refused::NotGranted)?;
         let is_known = |site: u64| match tenant.site == Some(site) {
             true => Ok(()),
@@ -303,19 +317,20 @@ impl Keeper {
         match ask {
             HttpAsk::Find { site, url } => {
                 is_known(site)?;
-                *turn = Arc::clone(&tenant.turns).acquire_owned().await.ok();
                 disk.find(name, url).await.map(Given::Found)
             }
-            HttpAsk::Fetch { site, number } => {
+            HttpAsk::Fetch { site, url, number } => {
                 is_known(site)?;
-                *turn = Arc::clone(&tenant.turns).acquire_owned().await.ok();
-                disk.fetch(name, number).await.map(Given::Object)
+                disk.fetch(name, url, number).await.map(Given::Object)
             }
             HttpAsk::Keep { site, url, object } => {
                 is_known(site)?;
-                disk.keep(name, url, object).await.map(|()| Given::Done)
+                disk.keep(name, url, object).await.map(Given::Bool)
             }
-            HttpAsk::Forget(which) => disk.forget(name, which).await.map(|()| Given::Done),
+            HttpAsk::Forget(which) => {
+                disk.forget(name, which);
+                Ok(Given::Done)
+            }
         }
     }
 

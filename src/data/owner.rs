@@ -47,7 +47,10 @@ pub fn owner(tenant: &Tenant, cell: usize) -> (Owner, Vec<File>) {
         stores: stores.collect(),
         cache_bytes: tenant.limits.cache_bytes,
         site: tenant.origin.as_ref().map(Origin::site),
-        http_cache_disk_bytes: tenant.limits.http_cache_disk_bytes,
+        http_cache_disk_bytes: match tenant.limits.http_cache_bytes {
+            0 => 0, // nothing is looked for, and so nothing forgotten
+            _ => tenant.limits.http_cache_disk_bytes,
+        },
         secrets,
         operations_per_s: tenant.limits.data_operations_per_s,
     };

@@ -108,14 +108,12 @@ fn open(dir: &Path, made: io::Result<()>) -> Result<Own, String> {
 
 /// The answers of origins that are kept, and their thread. Without them, origins are asked.
 fn open_disk(dir: &Path, bytes_max: u64) -> Option<Disk> {
-    if bytes_max == 0 {
-        return None;
-    }
     let wrong = |error: &io::Error| {
         let dir = dir.display();
         report::line(format_args!("no answers can be kept in {dir}: {error}"));
     };
-    http_cache::start(dir, bytes_max).inspect_err(wrong).ok()
+    let started = http_cache::start(dir, bytes_max).inspect_err(wrong);
+    started.ok().flatten()
 }
 
 fn read_key(fd: OwnedFd) -> anyhow::Result<Key> {
@@ -139,7 +137,15 @@ async fn obey(keeper: Rc<Keeper>, control: Channel) -> anyhow::Result<()> {
             ToData::Worker { cell } => {
                 let fd = fds.pop().context("Worker came without its stream")?;
                 let who = Who::Worker(cell);
-                tokio::task::spawn_local(logged(serve(Rc::clone(&keeper), stream(fd)?, who)));
+                let keeper = Rc::clone(&keeper);
+                let stream = stream(fd)?;
+                tokio::task::spawn_local(logged(async move {
+                    let served = serve(Rc::clone(&keeper), stream, who).await;
+                    if served.is_err() {
+                        keeper.mistrust(cell); // what it said last was not understood
+                    }
+                    served
+                }));
             }
             ToData::Operator => {
                 let fd = fds.pop().context("Operator came without its stream")?;
@@ -157,7 +163,12 @@ async fn obey(keeper: Rc<Keeper>, control: Channel) -> anyhow::Result<()> {
                 keeper.put(*owner, files);
             }
             ToData::Remove { name } => keeper.remove(&name),
-            ToData::Stop => return Ok(()),
+            ToData::Forget { tenant, which } => keeper.forget(&tenant, which),
+            ToData::WorkerDied { cell } => keeper.mistrust(cell),
+            ToData::Stop => {
+                keeper.stop().await;
+                return Ok(());
+            }
         }
     }
 }

@@ -20,8 +20,9 @@ use std::rc::Rc;
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::limits;
-use crate::control::{AdminCall, AdminReply, ToData, ToWorker};
+use crate::control::{AdminCall, AdminReply, Purge, ToData, ToWorker, cache_key};
 use crate::supervisor::child::Message;
+use crate::supervisor::messages;
 use crate::supervisor::roster::cell_of;
 use crate::supervisor::start::Supervisor;
 use crate::sys::clock::monotonic_ns;
@@ -166,6 +167,7 @@ impl Supervisor {
                     None => {}
                     Some(Ok(AdminCall::Purge { tenant, what, soft })) => {
                         admin.last += 1;
+                        self.forget_on_disk(&tenant, &what);
                         let purge = ToWorker::Purge {
                             id: admin.last,
                             tenant: tenant.clone(),
@@ -215,6 +217,20 @@ impl Supervisor {
         // Those who came meanwhile are none: nobody else accepts.
         admin.calls = calls;
         self.admin = admin;
+    }
+
+    /// Whoever keeps answers on disk hears of a purge from here, too: workers may be missing.
+    fn forget_on_disk(&mut self, tenant: &str, what: &Purge) {
+        let which = match what {
+            Purge::Url(url) => Purge::Url(cache_key::of_written(url)),
+            Purge::Prefix(prefix) => Purge::Prefix(cache_key::of_written(prefix)),
+            other => other.clone(),
+        };
+        let tenant = tenant.to_owned();
+        if let Some(data) = &mut self.data.child {
+            messages::say(data, &ToData::Forget { tenant, which });
+            data.flush();
+        }
     }
 
     /// Has the data process answer a call from now on.

@@ -14,9 +14,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::config::Host;
-use crate::control::{FromBroker, FromData, FromEgress, FromWorker};
+use crate::control::{FromBroker, FromData, FromEgress, FromWorker, ToData};
 use crate::supervisor::child::Child;
 use crate::supervisor::front::Accepting;
+use crate::supervisor::messages;
 use crate::supervisor::start::{Slot, Supervisor};
 use crate::supervisor::{Addresses, ServeError};
 use crate::sys::clock::monotonic_ns;
@@ -254,7 +255,9 @@ impl Supervisor {
             ])
             .collect();
         let now_ns = monotonic_ns();
-        for (slot, (who, is_wanted)) in self.slots().zip(names) {
+        let indices: Vec<usize> = self.workers.keys().copied().collect();
+        let mut died = Vec::new();
+        for (place, (slot, (who, is_wanted))) in self.slots().zip(names).enumerate() {
             let Some(child) = &mut slot.child else {
                 continue;
             };
@@ -268,6 +271,10 @@ impl Supervisor {
             };
             let (pid, lived_ms) = (child.pid(), child.lived_ms());
             slot.child = None;
+            // Workers come first.
+            if status != "exit code 0" {
+                died.extend(indices.get(place));
+            }
             match phase {
                 Phase::Starting => return Err(ServeError::Start { who, how: status }),
                 Phase::Serving if is_wanted => {
@@ -282,6 +289,12 @@ impl Supervisor {
                         report::line(format_args!("{who} pid {pid} died ({status})"));
                     }
                 }
+            }
+        }
+        for index in died {
+            let cell = self.cells.of_worker(index);
+            if let Some(data) = &mut self.data.child {
+                messages::say(data, &ToData::WorkerDied { cell });
             }
         }
         Ok(())

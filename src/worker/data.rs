@@ -195,6 +195,11 @@ impl Client {
 }
 
 impl Client {
+    /// Of calls of all tenants that are not written yet.
+    pub fn queued_bytes(&self) -> usize {
+        self.link.out.borrow().len()
+    }
+
     /// Asks at once, before anything that is asked later; what is given is the answer.
     pub fn begin(&self, ask: Ask) -> impl Future<Output = Answer> + use<> {
         let link = Rc::clone(&self.link);

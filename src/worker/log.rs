@@ -421,9 +421,7 @@ mod tests {
         let (mut buf, mut arrived, mut told) = (Vec::new(), 0, 0);
         let mut read = || {
             let received = theirs.try_recv_bytes(&mut buf).ok().flatten();
-            let Some((length, _)) = received else {
-                return None;
-            };
+            let (length, _) = received?;
             for line in buf[..length].split(|byte| *byte == b'\n') {
                 match serde_json::from_slice::<serde_json::Value>(line) {
                     Ok(line) if line["kind"] == "dropped" => {

@@ -222,8 +222,11 @@ async fn obey(core: &Rc<Core>, control: Channel, mailbox: OwnedFd) -> anyhow::Re
                     let (count, disk) = core.tenants.purge(&tenant, &what, soft);
                     let control = Rc::clone(&control);
                     spawn_logged("purge", async move {
-                        if let Some(disk) = disk {
-                            disk.settle().await;
+                        // One that cannot say so has not done it: whoever asked is told.
+                        if let Some(disk) = disk
+                            && !disk.settle().await
+                        {
+                            return Ok(());
                         }
                         Ok(control.send(&FromWorker::Purged { id, count }, &[])?)
                     });

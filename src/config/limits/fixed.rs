@@ -202,12 +202,17 @@ fixed! {
     HTTP_CACHE_WINDOW_BYTES: u64 = 256 << 10, "bytes", "That a fill which is too large to be stored reads ahead of its slowest reader.";
     HTTP_CACHE_SEGMENT_BYTES: usize = 16 << 10, "bytes", "Smaller pieces of a body are joined to pieces of this size when it is stored.";
     HTTP_CACHE_DISK_OBJECT_BYTES_MAX: u64 = 4 << 20, "bytes", "Fields and body of one answer that is kept on disk: it travels in one message, and copying that takes a millisecond of a worker.";
+    HTTP_CACHE_DISK_FIELDS_MAX: usize = 4_096, "fields", "Of one answer on disk; what a worker says is not believed.";
+    HTTP_CACHE_DISK_PIECES_MAX: usize = 4_096, "pieces", "Of one body on disk; those of a worker have 16 KiB.";
+    HTTP_CACHE_DISK_SELECTION_BYTES_MAX: usize = 64 << 10, "bytes", "What a request has in the fields that an answer on disk varies by.";
+    HTTP_CACHE_DISK_QUEUED_KIB: usize = 16 << 10, "KiB", "Answers that wait to be kept; above it none is.";
+    HTTP_CACHE_DISK_FORGETS_MAX: usize = 4_096, "orders", "That wait to be done; above it everything is forgotten. As many are remembered, against answers that were asked for before.";
+    HTTP_CACHE_DISK_PAUSE_MS: u64 = 1_000, "ms", "After a disk that was too slow, a worker does not ask it for a tenant.";
     HTTP_CACHE_DISK_OVERHEAD_BYTES: u64 = 512, "bytes", "What an answer on disk costs beside itself and its URL: its rows in the other tables.";
     HTTP_CACHE_DISK_MEMORY_BYTES: usize = 32 << 20, "bytes", "Pages of the file in memory, beside the kernel's.";
     HTTP_CACHE_DISK_WAITING_MAX: usize = 256, "orders", "That wait for the thread of the file; above it the origin is asked, and nothing is kept.";
     HTTP_CACHE_DISK_COMMIT_MS: u64 = 1_000, "ms", "After which what was kept is on disk.";
     HTTP_CACHE_DISK_COMMIT_BYTES: u64 = 16 << 20, "bytes", "After which it is, too.";
-    HTTP_CACHE_DISK_SETTLE_MS: u64 = 2_000, "ms", "The longest wait of `skep purge` for the disk; a purge that comes later than its answer still happens.";
     HTTP_CACHE_DISK_FIND_MS: u64 = 100, "ms", "The longest wait for an answer on disk; the origin is asked then.";
     HTTP_CACHE_GIVEN_BYTES_MIN: u64 = 64 << 10, "bytes", "The largest cache of a worker gives an eighth, and this at least, when all together are too large: fewer looks for the largest.";
 

@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | `objects` | tenant, number | the answer |
 //! | `variants` | tenant, URL, number | for which requests, its tags, what it counts |
-//! | `tags` | tenant, tag, number | its URL |
+//! | `tags` | tenant, tag, number | nothing |
 //! | `ages` | tenant, number | its URL: in the order in which they came |
 //! | `owners` | tenant | its origin, and what its answers count |
+//! | `whole` | nothing | whether the process that had it open ended well |
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,9 +25,11 @@ const FILE: &str = "http_cache.redb";
 
 const OBJECTS: TableDefinition<(&str, u64), &[u8]> = TableDefinition::new("objects");
 const VARIANTS: TableDefinition<(&str, &str, u64), &[u8]> = TableDefinition::new("variants");
-const TAGS: TableDefinition<(&str, &str, u64), &str> = TableDefinition::new("tags");
+const TAGS: TableDefinition<(&str, &str, u64), ()> = TableDefinition::new("tags");
 const AGES: TableDefinition<(&str, u64), &str> = TableDefinition::new("ages");
 const OWNERS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("owners");
+
+const WHOLE: TableDefinition<(), bool> = TableDefinition::new("whole");
 
 type Result<T> = std::result::Result<T, redb::Error>;
 
@@ -35,7 +38,6 @@ type Result<T> = std::result::Result<T, redb::Error>;
 struct Variant {
     selection: Selection,
     tags: Vec<String>,
-    received_ms: u64,
     bytes: u64,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct Cache {
     bytes_max: u64,
     /// What each tenant has, and what it may have.
     tenants: FxHashMap<String, Owned>,
+    /// Of all tenants.
+    bytes: u64,
     next_number: u64,
 }
 
@@ -53,6 +57,12 @@ pub(super) struct Cache {
 struct Owned {
     bytes: u64,
     bytes_max: u64,
+}
+
+/// Removes what was kept there: nobody says any more what of it is to be forgotten.
+pub(super) fn remove_file(dir: &Path) {
+    // Mostly there is none.
+    let _ = std::fs::remove_file(dir.join(FILE));
 }
 
 /// Opens `dir/http_cache.redb` for its owner alone, or makes it.
@@ -69,7 +79,8 @@ pub(super) fn open_file(dir: &Path) -> std::io::Result<File> {
 }
 
 impl Cache {
-    /// With what is in the file.
+    /// With what is in the file; with nothing, if whoever had it open did not end well: what was to be
+    /// forgotten last may not have been.
     pub(super) fn open(file: &File, bytes_max: u64) -> Result<Self> {
         let backend = FileBackend::new(file.try_clone()?)?;
         let database = Database::builder()
@@ -77,6 +88,18 @@ impl Cache {
             .create_with_backend(backend)?;
         let (mut tenants, mut next_number) = (FxHashMap::default(), 0);
         let transaction = begin(&database)?;
+        let was_whole = {
+            let mut whole = transaction.open_table(WHOLE)?;
+            let was_whole = whole.insert((), false)?;
+            was_whole.is_none_or(|it| it.value())
+        };
+        if !was_whole {
+            transaction.delete_table(OBJECTS)?;
+            transaction.delete_table(VARIANTS)?;
+            transaction.delete_table(TAGS)?;
+            transaction.delete_table(AGES)?;
+            transaction.delete_table(OWNERS)?;
+        }
         {
             transaction.open_table(OBJECTS)?;
             transaction.open_table(VARIANTS)?;
@@ -97,6 +120,7 @@ impl Cache {
         Ok(Self {
             database,
             bytes_max,
+            bytes: tenants.values().map(|it: &Owned| it.bytes).sum(),
             tenants,
             next_number,
         })
@@ -105,6 +129,12 @@ impl Cache {
     /// A transaction, on disk when its commit returns.
     pub(super) fn begin(&self) -> Result<WriteTransaction> {
         begin(&self.database)
+    }
+
+    /// Nothing more is changed: what is there may be used by the next process.
+    pub(super) fn set_whole(&self, at: &WriteTransaction) -> Result<()> {
+        at.open_table(WHOLE)?.insert((), true)?;
+        Ok(())
     }
 
     /// A tenant's origin and bytes are these from now on.
@@ -134,24 +164,30 @@ impl Cache {
         }
         found.variants.reverse();
         if let [(number, _)] = &found.variants[..] {
-            found.only = self.fetch(at, tenant, *number)?;
+            found.only = object(at, tenant, *number)?;
         }
         Ok(found)
     }
 
-    /// One answer.
+    /// One answer for a URL.
     pub(super) fn fetch(
         &self,
         at: &WriteTransaction,
         tenant: &str,
+        url: &str,
         number: u64,
     ) -> Result<Option<Box<Object>>> {
-        let objects = at.open_table(OBJECTS)?;
-        let object = objects.get((tenant, number))?;
-        Ok(object.and_then(|object| postcard::from_bytes(object.value()).ok()))
+        let is_there = at
+            .open_table(VARIANTS)?
+            .get((tenant, url, number))?
+            .is_some();
+        match is_there {
+            true => object(at, tenant, number),
+            false => Ok(None),
+        }
     }
 
-    /// Keeps an answer instead of the one for the same requests, unless that is younger.
+    /// Keeps an answer instead of the one for the same requests.
     pub(super) fn keep(
         &mut self,
         at: &WriteTransaction,
@@ -161,10 +197,6 @@ impl Cache {
     ) -> Result<()> {
         let known = variants(at, tenant, url)?;
         let same = |variant: &Variant| variant.selection == object.selection;
-        let is_younger = |variant: &Variant| variant.received_ms > object.received_ms;
-        if known.iter().any(|(_, it)| same(it) && is_younger(it)) {
-            return Ok(());
-        }
         let is_full = known.len() >= limits::HTTP_CACHE_VARIANTS_MAX;
         for (place, (number, variant)) in known.iter().enumerate() {
             if same(variant) || (place == 0 && is_full) {
@@ -174,11 +206,19 @@ impl Cache {
         let Ok(encoded) = postcard::to_stdvec(object) else {
             return Ok(()); // it was decoded a moment ago
         };
+        // The tags and the selection are in it; each is in a row of its own besides, and the URL in two.
+        let tags = object.tags.iter();
+        let tags: u64 = tags
+            .map(|tag| tag.len() as u64 + limits::HTTP_CACHE_DISK_OVERHEAD_BYTES)
+            .sum();
         let variant = Variant {
             selection: object.selection.clone(),
             tags: object.tags.clone(),
-            received_ms: object.received_ms,
-            bytes: (encoded.len() + url.len()) as u64 + limits::HTTP_CACHE_DISK_OVERHEAD_BYTES,
+            bytes: 2 * (encoded.len() as u64 - object.bytes())
+                + object.bytes()
+                + 2 * url.len() as u64
+                + tags
+                + limits::HTTP_CACHE_DISK_OVERHEAD_BYTES,
         };
         let Ok(described) = postcard::to_stdvec(&variant) else {
             return Ok(());
@@ -195,7 +235,7 @@ impl Cache {
         at.open_table(AGES)?.insert((tenant, number), url)?;
         let mut tags = at.open_table(TAGS)?;
         for tag in &object.tags {
-            tags.insert((tenant, tag.as_str(), number), url)?;
+            tags.insert((tenant, tag.as_str(), number), ())?;
         }
         drop(tags);
         self.count(at, tenant, |bytes| bytes + variant.bytes)
@@ -226,11 +266,13 @@ impl Cache {
                 }
             }
             Which::Tag(tag) => {
-                let table = at.open_table(TAGS)?;
+                let (table, ages) = (at.open_table(TAGS)?, at.open_table(AGES)?);
                 let tag = tag.as_str();
                 for entry in table.range((tenant, tag, 0)..=(tenant, tag, u64::MAX))? {
-                    let (key, url) = entry?;
-                    meant.push((url.value().to_owned(), key.value().2));
+                    let number = entry?.0.value().2;
+                    if let Some(url) = ages.get((tenant, number))? {
+                        meant.push((url.value().to_owned(), number));
+                    }
                 }
             }
             Which::All => {
@@ -286,18 +328,22 @@ impl Cache {
                 return Ok(false);
             }
         }
-        loop {
-            let all: u64 = self.tenants.values().map(|it| it.bytes).sum();
-            if all + bytes <= self.bytes_max {
-                return Ok(true);
-            }
-            // The one that has most gives.
+        while self.bytes + bytes > self.bytes_max {
+            // The one that has most gives an eighth.
             let largest = self.tenants.iter().max_by_key(|(_, it)| it.bytes);
-            let largest = largest.map(|(name, _)| name.clone());
-            if !self.evict(at, &largest.unwrap_or_default())? {
+            let largest = largest.map(|(name, it)| (name.clone(), it.bytes));
+            let (name, had) = largest.unwrap_or_default();
+            let left = |cache: &Self| cache.tenants.get(&name).map_or(0, |it| it.bytes);
+            while self.bytes + bytes > self.bytes_max && left(self) > had - had.div_ceil(8) {
+                if !self.evict(at, &name)? {
+                    return Ok(false);
+                }
+            }
+            if had == 0 {
                 return Ok(false);
             }
         }
+        Ok(true)
     }
 
     /// Lets a tenant's oldest answer go; whether there was one.
@@ -324,8 +370,10 @@ impl Cache {
         change: impl Fn(u64) -> u64,
     ) -> Result<()> {
         let owned = self.tenants.entry(tenant.to_owned()).or_default();
-        owned.bytes = change(owned.bytes);
+        let before = owned.bytes;
+        owned.bytes = change(before);
         let bytes = owned.bytes;
+        self.bytes = (self.bytes + bytes).saturating_sub(before);
         let mut owners = at.open_table(OWNERS)?;
         let site = owners.get(tenant)?.map_or(0, |it| it.value().0);
         owners.insert(tenant, (site, bytes))?;
@@ -359,6 +407,12 @@ fn begin(database: &Database) -> Result<WriteTransaction> {
     transaction.set_durability(Durability::Immediate)?;
     transaction.set_quick_repair(true);
     Ok(transaction)
+}
+
+fn object(at: &WriteTransaction, tenant: &str, number: u64) -> Result<Option<Box<Object>>> {
+    let objects = at.open_table(OBJECTS)?;
+    let object = objects.get((tenant, number))?;
+    Ok(object.and_then(|object| postcard::from_bytes(object.value()).ok()))
 }
 
 /// What is known of the answers for a URL, from the oldest on.

@@ -1,18 +1,20 @@
 //! The thread that does what is asked of the file, in order.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use redb::WriteTransaction;
 use rustc_hash::FxHashMap;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
-use super::file::{Cache, open_file};
+use super::file::{Cache, open_file, remove_file};
 use super::{Disk, Found, Order, What, Which};
 use crate::config::limits;
 use crate::sys::{report, thread};
@@ -23,20 +25,44 @@ const COMMIT: Duration = Duration::from_millis(limits::HTTP_CACHE_DISK_COMMIT_MS
 /// How long nothing is tried with a file that has failed.
 const PAUSE: Duration = Duration::from_millis(limits::KV_REOPEN_MS);
 
-/// Starts the thread, which keeps up to `bytes_max` in `dir` and ends with the last [`Disk`].
+/// Starts the thread, which keeps up to `bytes_max` in `dir` and ends with the last [`Disk`]. Without bytes
+/// there is none, and what was kept is removed.
 ///
 /// # Errors
-/// When the file cannot be opened, or there is no thread.
-pub fn start(dir: &Path, bytes_max: u64) -> io::Result<Disk> {
+/// When the file cannot be opened, another process has it open, or there is no thread.
+pub fn start(dir: &Path, bytes_max: u64) -> io::Result<Option<Disk>> {
+    if bytes_max == 0 {
+        remove_file(dir);
+        return Ok(None);
+    }
     let file = open_file(dir)?;
+    let cache = match despite_panics(|| Cache::open(&file, bytes_max)) {
+        Ok(cache) => Some(cache),
+        Err(error @ (redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch)) => {
+            return Err(io::Error::other(error));
+        }
+        // It is another file, or damaged.
+        Err(_) => None,
+    };
     let (orders, received) = channel();
-    thread::start("skep-http-cache", move || {
-        Worker::new(file, bytes_max).run(&received);
-    })?;
-    Ok(Disk {
+    let all = Arc::new(AtomicBool::new(false));
+    let worker = Worker {
+        file,
+        bytes_max,
+        cache,
+        failed: None,
+        owners: FxHashMap::default(),
+        forgotten: Forgotten::default(),
+        all: Arc::clone(&all),
+    };
+    thread::start("skep-http-cache", move || worker.run(&received))?;
+    Ok(Some(Disk {
         orders,
         places: Arc::new(Semaphore::new(limits::HTTP_CACHE_DISK_WAITING_MAX)),
-    })
+        room: Arc::new(Semaphore::new(limits::HTTP_CACHE_DISK_QUEUED_KIB)),
+        forgets: Arc::new(Semaphore::new(limits::HTTP_CACHE_DISK_FORGETS_MAX)),
+        all,
+    }))
 }
 
 struct Worker {
@@ -47,6 +73,42 @@ struct Worker {
     failed: Option<Instant>,
     /// Origins and bytes, to be told again to a new file.
     owners: FxHashMap<String, (u64, u64)>,
+    forgotten: Forgotten,
+    all: Arc<AtomicBool>,
+}
+
+/// What was forgotten lately. Whoever asked an origin before that brings what it was before, too.
+#[derive(Default)]
+struct Forgotten {
+    /// Tenant, which, when; from the oldest on.
+    lately: VecDeque<(String, Which, u64)>,
+    /// Before that, nobody knows.
+    since_ns: u64,
+}
+
+impl Forgotten {
+    fn add(&mut self, tenant: &str, which: &Which, at_ns: u64) {
+        if self.lately.len() >= limits::HTTP_CACHE_DISK_FORGETS_MAX
+            && let Some((_, _, oldest_ns)) = self.lately.pop_front()
+        {
+            self.since_ns = oldest_ns;
+        }
+        let entry = (tenant.to_owned(), which.clone(), at_ns);
+        self.lately.push_back(entry);
+    }
+
+    /// Whether an answer that was asked for at a time is to be forgotten since.
+    fn has(&self, tenant: &str, url: &str, tags: &[String], sent_ns: u64) -> bool {
+        let mut later = self.lately.iter().rev();
+        let is_meant = |which: &Which| match which {
+            Which::Url(it) => it == url,
+            Which::Prefix(prefix) => url.starts_with(prefix.as_str()),
+            Which::Tag(tag) => tags.contains(tag),
+            Which::All => true,
+        };
+        sent_ns <= self.since_ns
+            || later.any(|(of, which, at_ns)| *at_ns >= sent_ns && of == tenant && is_meant(which))
+    }
 }
 
 /// A transaction under way.
@@ -54,28 +116,14 @@ struct Open {
     transaction: WriteTransaction,
     since: Instant,
     bytes: u64,
-    /// They wait until it is on disk.
-    forgotten: Vec<oneshot::Sender<()>>,
+    is_changed: bool,
 }
 
 impl Worker {
-    fn new(file: File, bytes_max: u64) -> Self {
-        // What cannot be opened is another file, or damaged.
-        let cache = despite_panics(|| Cache::open(&file, bytes_max)).ok();
-        let mut worker = Self {
-            file,
-            bytes_max,
-            cache,
-            failed: None,
-            owners: FxHashMap::default(),
-        };
-        if worker.cache.is_none() {
-            worker.make_anew(Vec::new());
-        }
-        worker
-    }
-
     fn run(mut self, orders: &Receiver<Order>) {
+        if self.cache.is_none() {
+            self.make_anew();
+        }
         let mut open: Option<Open> = None;
         loop {
             let order = match &open {
@@ -84,30 +132,46 @@ impl Worker {
             };
             match order {
                 Ok(order) => {
-                    if let What::Own { site, bytes_max } = order.what {
-                        let owner = (site, bytes_max);
-                        self.owners.insert(order.tenant.clone(), owner);
+                    if self.all.swap(false, Ordering::AcqRel) {
+                        report::line(format_args!(
+                            "answers kept on disk: more was to be forgotten than had room; all are"
+                        ));
+                        self.close(open.take());
+                        self.make_anew();
                     }
+                    let is_last = matches!(order.what, What::Stop(_));
                     self.obey(&mut open, order);
+                    if is_last {
+                        return;
+                    }
                     if open.as_ref().is_some_and(|open| open.wait().is_zero()) {
                         self.commit(open.take());
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.commit(open.take()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.commit(open.take());
-                    return;
-                }
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn obey(&mut self, open: &mut Option<Open>, order: Order) {
-        if self.cache.is_none() {
-            let is_due = self.failed.is_none_or(|at| at.elapsed() >= PAUSE);
-            if is_due {
-                self.make_anew(Vec::new());
+        match &order.what {
+            What::Own { site, bytes_max } => {
+                let owner = (*site, *bytes_max);
+                self.owners.insert(order.tenant.clone(), owner);
             }
+            What::Forget(which, at_ns) => self.forgotten.add(&order.tenant, which, *at_ns),
+            What::Keep(url, object, _)
+                if (self.forgotten).has(&order.tenant, url, &object.tags, object.sent_ns) =>
+            {
+                order.what.answer_empty();
+                return;
+            }
+            _ => {}
+        }
+        let is_due = self.failed.is_none_or(|at| at.elapsed() >= PAUSE);
+        if self.cache.is_none() && is_due {
+            self.make_anew();
         }
         let Some(cache) = &mut self.cache else {
             // Nothing is read before the file is empty, so nothing has to be forgotten.
@@ -120,45 +184,43 @@ impl Worker {
                     transaction: cache.begin()?,
                     since: Instant::now(),
                     bytes: 0,
-                    forgotten: Vec::new(),
+                    is_changed: false,
                 });
             }
-            match open {
-                Some(open) => open.obey(cache, order),
-                None => Ok(()),
+            match (open.take(), order.what) {
+                (Some(last), What::Stop(done)) => {
+                    cache.set_whole(&last.transaction)?;
+                    last.transaction.commit()?;
+                    // Whoever waits may be gone.
+                    let _ = done.send(());
+                    Ok(())
+                }
+                (Some(mut under_way), what) => {
+                    let done = under_way.obey(cache, &order.tenant, what);
+                    *open = Some(under_way);
+                    done
+                }
+                (None, _) => Ok(()),
             }
         });
         if let Err(error) = done {
-            self.fail(open.take(), &error);
+            self.say(&error);
+            self.close(open.take());
+            self.make_anew();
         }
     }
 
     fn commit(&mut self, open: Option<Open>) {
         let Some(open) = open else { return };
-        match despite_panics(|| Ok(open.transaction.commit()?)) {
-            Ok(()) => done(open.forgotten),
-            Err(error) => {
-                self.say(&error);
-                self.cache = None;
-                self.make_anew(open.forgotten);
-            }
-        }
-    }
-
-    fn fail(&mut self, open: Option<Open>, error: &redb::Error) {
-        self.say(error);
-        let (transaction, forgotten) = match open {
-            Some(open) => (Some(open.transaction), open.forgotten),
-            None => (None, Vec::new()),
-        };
-        // What fails now has been said.
-        let cache = self.cache.take();
-        let _ = despite_panics(|| {
-            drop(transaction);
-            drop(cache);
-            Ok(())
+        let ended = despite_panics(|| match open.is_changed {
+            true => Ok(open.transaction.commit()?),
+            false => Ok(open.transaction.abort()?),
         });
-        self.make_anew(forgotten);
+        if let Err(error) = ended {
+            self.say(&error);
+            self.close(None);
+            self.make_anew();
+        }
     }
 
     fn say(&self, error: &redb::Error) {
@@ -167,8 +229,18 @@ impl Worker {
         ));
     }
 
-    /// Empties the file and opens it. What was to be forgotten is then.
-    fn make_anew(&mut self, forgotten: Vec<oneshot::Sender<()>>) {
+    /// Closes the file. What fails now has been said.
+    fn close(&mut self, open: Option<Open>) {
+        let cache = self.cache.take();
+        let _ = despite_panics(|| {
+            drop(open);
+            drop(cache);
+            Ok(())
+        });
+    }
+
+    /// Empties the file and opens it.
+    fn make_anew(&mut self) {
         let made = despite_panics(|| {
             self.file.set_len(0)?;
             let mut cache = Cache::open(&self.file, self.bytes_max)?;
@@ -181,10 +253,7 @@ impl Worker {
         });
         self.failed = Some(Instant::now());
         match made {
-            Ok(cache) => {
-                self.cache = Some(cache);
-                done(forgotten);
-            }
+            Ok(cache) => self.cache = Some(cache),
             Err(error) => report::line(format_args!("answers kept on disk: {error}")),
         }
     }
@@ -193,55 +262,48 @@ impl Worker {
 impl Open {
     /// How long it stays open.
     fn wait(&self) -> Duration {
-        if !self.forgotten.is_empty() || self.bytes >= limits::HTTP_CACHE_DISK_COMMIT_BYTES {
-            return Duration::ZERO;
+        match self.bytes >= limits::HTTP_CACHE_DISK_COMMIT_BYTES {
+            true => Duration::ZERO,
+            false => COMMIT.saturating_sub(self.since.elapsed()),
         }
-        COMMIT.saturating_sub(self.since.elapsed())
     }
 
-    fn obey(&mut self, cache: &mut Cache, order: Order) -> Result<(), redb::Error> {
-        let (at, tenant) = (&self.transaction, order.tenant.as_str());
-        // Whoever asked may be gone.
-        match order.what {
+    fn obey(&mut self, cache: &mut Cache, tenant: &str, what: What) -> Result<(), redb::Error> {
+        let at = &self.transaction;
+        self.is_changed |= !matches!(what, What::Find(..) | What::Fetch(..));
+        match what {
             What::Own { site, bytes_max } => cache.own(at, tenant, site, bytes_max)?,
+            // Whoever asked waits no more.
+            What::Find(_, answer) if answer.is_closed() => {}
+            What::Fetch(_, _, answer) if answer.is_closed() => {}
             What::Find(url, answer) => {
                 let _ = answer.send(cache.find(at, tenant, &url)?);
             }
-            What::Fetch(number, answer) => {
-                let _ = answer.send(cache.fetch(at, tenant, number)?);
+            What::Fetch(url, number, answer) => {
+                let _ = answer.send(cache.fetch(at, tenant, &url, number)?);
             }
             What::Keep(url, object, answer) => {
                 cache.keep(at, tenant, &url, &object)?;
                 self.bytes += object.bytes();
-                let _ = answer.send(());
+                let _ = answer.send(true);
             }
-            What::Forget(which, answer) => {
-                cache.forget(at, tenant, &which)?;
-                self.forgotten.extend(answer);
-                if which == Which::All && self.forgotten.is_empty() {
-                    self.bytes = limits::HTTP_CACHE_DISK_COMMIT_BYTES;
-                }
-            }
+            What::Forget(which, _) => cache.forget(at, tenant, &which)?,
+            What::Stop(_) => {}
         }
         Ok(())
     }
 }
 
 impl What {
+    /// Whoever asked may be gone.
     fn answer_empty(self) {
         match self {
-            Self::Own { .. } => {}
+            Self::Own { .. } | Self::Forget(..) => {}
             Self::Find(_, answer) => drop(answer.send(Found::default())),
-            Self::Fetch(_, answer) => drop(answer.send(None)),
-            Self::Keep(_, _, answer) => drop(answer.send(())),
-            Self::Forget(_, answer) => done(answer),
+            Self::Fetch(_, _, answer) => drop(answer.send(None)),
+            Self::Keep(_, _, answer) => drop(answer.send(false)),
+            Self::Stop(done) => drop(done.send(())),
         }
-    }
-}
-
-fn done(forgotten: impl IntoIterator<Item = oneshot::Sender<()>>) {
-    for answer in forgotten {
-        let _ = answer.send(());
     }
 }
 

@@ -24,6 +24,7 @@ use super::tenant::Tenant;
 use super::time::Now;
 use super::vary::Selection;
 use crate::data::http_cache::{self, Object, Times, Which};
+use crate::sys::clock::monotonic_ns;
 
 /// Who keeps it. Both return at once, and what is told first is done first.
 pub trait Below {
@@ -55,10 +56,11 @@ impl Tenant {
 
 impl Stored {
     /// As it is kept.
-    pub(super) fn to_object(&self) -> Object {
+    pub(super) fn to_object(&self, sent: Now) -> Object {
         let head = &self.head;
         let policy = &head.policy;
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let fields = head.headers.iter();
         Object {
             status: head.status.as_u16(),
@@ -77,6 +79,7 @@ impl Stored {
             selection: head.selection.to_kept(),
             tags: head.tags.iter().map(|tag| tag.to_string()).collect(),
             received_ms: ms(head.received.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            sent_ns: monotonic_ns().saturating_sub(ns(sent.instant.elapsed())),
             body: self.chunks.iter().map(|it| ByteBuf::from(&**it)).collect(),
         }
     }
@@ -85,16 +88,16 @@ impl Stored {
 impl Kept {
     /// From what is on disk. `None`: it is no answer.
     pub fn new(object: Object, now: Now) -> Option<Self> {
-        let mut headers = HeaderMap::with_capacity(object.fields.len());
+        let mut headers = HeaderMap::new();
         for (name, value) in object.fields {
             let name = HeaderName::try_from(name).ok()?;
-            headers.append(name, HeaderValue::try_from(value.into_vec()).ok()?);
+            let value = HeaderValue::try_from(value.into_vec()).ok()?;
+            headers.try_append(name, value).ok()?;
         }
         let times = object.times;
         let received = UNIX_EPOCH.checked_add(Duration::from_millis(object.received_ms))?;
-        // It is as old as it was, and has lain here since. A clock that was set back makes nothing younger
-        // than it was when it came.
-        let since = now.wall.duration_since(received).unwrap_or_default();
+        // It is as old as it was, and has lain here since. How long, nobody knows when the clock was set back.
+        let since = now.wall.duration_since(received).ok()?;
         let initial_age = Duration::from_millis(times.initial_age_ms).checked_add(since)?;
         let chunks: Vec<Bytes> = object
             .body
@@ -119,7 +122,7 @@ impl Kept {
                 },
                 selection: Selection::from_kept(object.selection)?,
                 tags: tags.collect(),
-                received: received.min(now.wall),
+                received,
                 declared_length: Some(length),
             }),
             chunks: joined(chunks.iter()),

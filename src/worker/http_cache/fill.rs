@@ -241,6 +241,13 @@ impl Fill {
         let mut is_stored = false;
         if is_storable && !is_doomed {
             is_stored = self.tenant.store(&key, &refreshed, Some(stored));
+            // One that is asked about each time would be written each time, and says the same below.
+            let is_same = refreshed.head.tags == old.tags
+                && refreshed.head.selection == old.selection
+                && refreshed.head.policy.always_asks();
+            if !is_same {
+                self.tenant.keep_below(&key, &refreshed, self.flight.begun);
+            }
         } else if is_doomed || !is_requests {
             self.remove(stored);
         }
@@ -300,8 +307,12 @@ impl Fill {
             || matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
         let is_requests = self.is_requests(reason);
         let stored = self.flight.validating();
-        if let Some(stored) = stored.filter(|_| is_superseded && !is_requests) {
-            self.remove(&stored);
+        if is_superseded && !is_requests {
+            match stored {
+                Some(stored) => self.remove(&stored),
+                // There may be something below that was not found in time.
+                None => self.forget_below(),
+            }
         }
         let key = Rc::clone(&self.request.url);
         self.tenant.with(|state| {
@@ -345,6 +356,10 @@ impl Fill {
                 state.store.remove(id);
             }
         });
+        self.forget_below();
+    }
+
+    fn forget_below(&self) {
         let url = &self.request.url;
         self.tenant.forget_below(|| Which::Url(url.to_string()));
     }

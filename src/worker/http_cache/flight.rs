@@ -58,6 +58,8 @@ pub(super) struct Flight {
     /// The filler's.
     pub(super) request: Request,
     pub(super) forward: Forward,
+    /// When it began: the origin was asked no earlier.
+    pub(super) begun: Now,
     /// Nobody joins it: what it fetches may not be shared.
     pub(super) is_solo: bool,
     /// What answers for this URL varied by, as far as was known.
@@ -108,6 +110,7 @@ impl Flight {
         Rc::new(Self {
             request,
             forward,
+            begun: now,
             is_solo,
             names,
             state: RefCell::new(State {

@@ -16,7 +16,9 @@ use super::store::Store;
 use super::stored::Stored;
 use super::time::Now;
 use super::worker::Common;
-use crate::config::limits::{HTTP_CACHE_ERROR_PAUSE_MS, HTTP_CACHE_FILLS_MAX};
+use crate::config::limits::{
+    HTTP_CACHE_DISK_OBJECT_BYTES_MAX, HTTP_CACHE_ERROR_PAUSE_MS, HTTP_CACHE_FILLS_MAX,
+};
 use crate::data::http_cache::Which;
 
 /// What a tenant may have.
@@ -188,10 +190,13 @@ impl Shared {
         }
     }
 
-    /// Keeps below, too, what was stored.
-    pub(super) fn keep_below(&self, key: &str, stored: &Stored) {
-        if let Some(below) = &*self.below.borrow() {
-            below.keep(key, stored.to_object());
+    /// Keeps below, too, what was stored. `sent` is when the origin was asked.
+    pub(super) fn keep_below(&self, key: &str, stored: &Stored, sent: Now) {
+        let is_small = stored.length <= HTTP_CACHE_DISK_OBJECT_BYTES_MAX;
+        match &*self.below.borrow() {
+            Some(below) if is_small => below.keep(key, stored.to_object(sent)),
+            Some(below) => below.forget(Which::Url(key.to_owned())),
+            None => {}
         }
     }
 

@@ -95,7 +95,7 @@ impl Writer {
             });
             let key = &self.flight.request.url;
             is_stored = self.tenant.store(key, &stored, None);
-            self.tenant.keep_below(key, &stored);
+            self.tenant.keep_below(key, &stored, self.flight.begun);
             self.tenant
                 .with(|state| state.counters.stored += u64::from(is_stored));
         }

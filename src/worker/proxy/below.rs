@@ -1,11 +1,11 @@
 //! A tenant's answers on disk, kept by the data process.
 //!
-//! What was to be forgotten and may not have been, because that process was gone, say, is made up for: all
-//! that the tenant has there is forgotten before anything is read again.
+//! What that process was told to forget, nobody finds afterwards. What it could not be told, because too much
+//! is under way, is made up for: all that the tenant has there is forgotten before this worker reads again.
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
@@ -20,8 +20,8 @@ use crate::worker::runtime::within;
 /// The longest wait for what is on disk.
 const FIND: Duration = Duration::from_millis(limits::HTTP_CACHE_DISK_FIND_MS);
 
-/// The longest wait for a commit before whoever has something purged is told so all the same.
-const SETTLE: Duration = Duration::from_millis(limits::HTTP_CACHE_DISK_SETTLE_MS);
+/// How long a disk is left alone that was too slow.
+const PAUSE: Duration = Duration::from_millis(limits::HTTP_CACHE_DISK_PAUSE_MS);
 
 /// See above.
 pub struct Disk(Rc<Shared>);
@@ -33,6 +33,8 @@ struct Shared {
     failures: Cell<u64>,
     /// Of these, those that were made up for.
     made_up: Cell<u64>,
+    /// When it was too slow last.
+    slow: Cell<Option<Instant>>,
 }
 
 impl Disk {
@@ -43,6 +45,7 @@ impl Disk {
             site,
             failures: Cell::new(0),
             made_up: Cell::new(0),
+            slow: Cell::new(None),
         }))
     }
 
@@ -51,21 +54,29 @@ impl Disk {
         self.0.site
     }
 
-    /// Waits until what was to be forgotten before is, on disk, too.
-    pub async fn settle(&self) {
+    /// Waits until what was to be forgotten before is; whether it is.
+    pub async fn settle(&self) -> bool {
         // What is asked for last is done last.
         let last = Ask::Http(HttpAsk::Forget(Which::Url(String::new())));
-        within(SETTLE, self.0.data.begin(last)).await;
+        self.0.data.begin(last).await.is_ok() && self.0.make_up().await.is_some()
     }
 
     /// The answer for a request, where there is one. Not longer than the disk may take: the origin can be
     /// asked.
     pub async fn find(&self, url: &str, headers: &HeaderMap) -> Option<Kept> {
+        let slow = self.0.slow.get();
+        if slow.is_some_and(|at| at.elapsed() < PAUSE) {
+            return None;
+        }
         let find = async {
             self.0.make_up().await?;
             self.0.find(url, headers).await
         };
-        within(FIND, find).await?
+        let found = within(FIND, find).await;
+        if found.is_none() {
+            self.0.slow.set(Some(Instant::now()));
+        }
+        found.flatten()
     }
 }
 
@@ -83,7 +94,10 @@ impl Shared {
 
     async fn find(&self, url: &str, headers: &HeaderMap) -> Option<Kept> {
         let (site, url) = (self.site, url.to_owned());
-        let find = Ask::Http(HttpAsk::Find { site, url });
+        let find = Ask::Http(HttpAsk::Find {
+            site,
+            url: url.clone(),
+        });
         let Ok(Given::Found(found)) = self.data.begin(find).await else {
             return None;
         };
@@ -92,7 +106,7 @@ impl Shared {
         let object = match found.only {
             Some(object) => object,
             None => {
-                let fetch = Ask::Http(HttpAsk::Fetch { site, number });
+                let fetch = Ask::Http(HttpAsk::Fetch { site, url, number });
                 match self.data.begin(fetch).await {
                     Ok(Given::Object(Some(object))) => object,
                     _ => return None,
@@ -110,7 +124,8 @@ impl Shared {
 impl Below for Disk {
     fn keep(&self, url: &str, object: Object) {
         let forget = Which::Url(url.to_owned());
-        if object.bytes() > limits::HTTP_CACHE_DISK_OBJECT_BYTES_MAX {
+        // Others have calls to make.
+        if self.0.data.queued_bytes() > limits::HTTP_CACHE_DISK_QUEUED_KIB << 10 {
             return self.forget(forget);
         }
         let ask = Ask::Http(HttpAsk::Keep {
@@ -120,7 +135,7 @@ impl Below for Disk {
         });
         let (disk, kept) = (Self(Rc::clone(&self.0)), self.0.data.begin(ask));
         monoio::spawn(async move {
-            if kept.await.is_err() {
+            if kept.await != Ok(Given::Bool(true)) {
                 disk.forget(forget);
             }
         });

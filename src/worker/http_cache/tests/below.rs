@@ -134,6 +134,47 @@ fn what_is_stale_is_asked_about_and_may_stand_in() {
     }
 }
 
+/// What a 304 says is so below, too: the tags that a purge goes by, and for how long.
+#[test]
+fn a_304_is_kept_too() {
+    for (fields, is_kept) in [
+        (
+            &[
+                ("cache-control", "max-age=5"),
+                ("etag", "\"x\""),
+                ("cache-tag", "new"),
+            ][..],
+            true,
+        ),
+        (&[("cache-control", "max-age=5"), ("etag", "\"x\"")], true),
+        (&[("cache-control", "no-cache"), ("etag", "\"x\"")], false),
+        (
+            &[
+                ("cache-control", "no-cache"),
+                ("etag", "\"x\""),
+                ("cache-tag", "new"),
+            ],
+            true,
+        ),
+    ] {
+        let (bench, shelf) = bench();
+        let first = [fields[0], fields[1]];
+        assert!(bench.store(&[], &first, "body", 0));
+        shelf.kept.borrow_mut().clear();
+        let now = bench.at(60_000);
+        let asking = fill(bench.look(&[], 60_000));
+        let answered = asking.answered(head(304, fields), now.instant, now);
+        assert!(matches!(answered, Outcome::Stored(_)));
+        let kept = shelf.kept.borrow();
+        assert_eq!(kept.len(), usize::from(is_kept), "{fields:?}");
+        if let Some((_, object)) = kept.first() {
+            let tags: &[&str] = if fields.len() > 2 { &["new"] } else { &[] };
+            assert_eq!(object.tags, tags);
+            assert_eq!(&**object.body[0], b"body");
+        }
+    }
+}
+
 /// A client that wants the origin's word gets it.
 #[test]
 fn a_clients_wishes_count() {
@@ -206,6 +247,17 @@ fn what_is_not_so_any_more_is_forgotten() {
     );
     assert!(matches!(gone, Outcome::Pass { .. }));
     assert_eq!(*shelf.forgotten.borrow(), [url()]);
+    // One that was not found in time is superseded all the same.
+    let (tested, shelf) = bench();
+    let now = tested.at(0);
+    let gone = fill(tested.look(&[], 0));
+    let gone = gone.answered(
+        head(404, &[("cache-control", "no-store")]),
+        now.instant,
+        now,
+    );
+    assert!(matches!(gone, Outcome::Pass { .. }));
+    assert_eq!(*shelf.forgotten.borrow(), [url()]);
     // One that turns out too large.
     let (tested, shelf) = bench();
     let filling = fill(tested.look(&[], 0));
@@ -243,13 +295,17 @@ fn what_is_not_so_any_more_is_forgotten() {
 #[test]
 fn what_is_no_answer_is_refused() {
     let good = kept(&[], &[("cache-control", "max-age=60")]);
-    let now = Bench::new().at(0);
+    let now = Bench::new().at(20_000);
     let with = |change: &dyn Fn(&mut Object)| {
         let mut object = good.clone();
         change(&mut object);
         Kept::new(object, now).is_some()
     };
     assert!(with(&|_| {}));
+    assert!(
+        !with(&|it| it.received_ms = u64::MAX / 2),
+        "the clock was set back"
+    );
     assert!(!with(&|it| it.status = 7));
     assert!(!with(&|it| it.fields[0].0 = "not a name".to_owned()));
     assert!(!with(
