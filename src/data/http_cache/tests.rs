@@ -343,6 +343,16 @@ fn what_was_asked_for_before_it_was_forgotten_is_not_kept() {
     }
 }
 
+/// What was to be forgotten may have been told to the process before.
+#[test]
+fn what_was_asked_for_before_the_start_is_not_kept() {
+    let dir = TempDir::new().unwrap();
+    let before = monotonic_ns();
+    let disk = started(dir.path());
+    assert!(!keep_of(&disk, "u", 1, before));
+    keep_on(&disk, "u", 2);
+}
+
 /// What nobody remembers any more is taken to have been forgotten.
 #[test]
 fn a_very_slow_answer_is_not_kept() {

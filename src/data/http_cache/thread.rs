@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use super::file::{Cache, open_file, remove_file};
 use super::{Disk, Found, Order, What, Which};
 use crate::config::limits;
+use crate::sys::clock::monotonic_ns;
 use crate::sys::{report, thread};
 
 /// How long a transaction is open: what is kept is on disk then.
@@ -52,7 +53,7 @@ pub fn start(dir: &Path, bytes_max: u64) -> io::Result<Option<Disk>> {
         cache,
         failed: None,
         owners: FxHashMap::default(),
-        forgotten: Forgotten::default(),
+        forgotten: Forgotten::begin(),
         all: Arc::clone(&all),
     };
     thread::start("skep-http-cache", move || worker.run(&received))?;
@@ -78,7 +79,6 @@ struct Worker {
 }
 
 /// What was forgotten lately. Whoever asked an origin before that brings what it was before, too.
-#[derive(Default)]
 struct Forgotten {
     /// Tenant, which, when; from the oldest on.
     lately: VecDeque<(String, Which, u64)>,
@@ -87,6 +87,14 @@ struct Forgotten {
 }
 
 impl Forgotten {
+    /// From now on: what was forgotten before was told to another process, or to nobody.
+    fn begin() -> Self {
+        Self {
+            lately: VecDeque::new(),
+            since_ns: monotonic_ns(),
+        }
+    }
+
     fn add(&mut self, tenant: &str, which: &Which, at_ns: u64) {
         if self.lately.len() >= limits::HTTP_CACHE_DISK_FORGETS_MAX
             && let Some((_, _, oldest_ns)) = self.lately.pop_front()
@@ -138,6 +146,7 @@ impl Worker {
                         ));
                         self.close(open.take());
                         self.make_anew();
+                        self.forgotten = Forgotten::begin();
                     }
                     let is_last = matches!(order.what, What::Stop(_));
                     self.obey(&mut open, order);
